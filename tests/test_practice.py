@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from tf_study import practice
+from tf_study.errors import StudyError
+from tf_study.practice import BLANK, SOLVED, WRONG, Practice, expect, expect_close, grade, problem
+
+
+@problem("두 배", minutes=5)
+def double(answer):
+    for shape in ((3,), (2, 4)):
+        x = np.random.default_rng(0).normal(size=shape)
+        expect_close(answer(x), 2 * x, f"x {shape}")
+
+
+def unsolved(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark", "message"),
+    [
+        (lambda x: 2 * x, SOLVED, "맞았습니다"),
+        (unsolved, BLANK, "아직 풀지 않았습니다"),
+        (None, BLANK, "아직"),
+        (..., BLANK, "아직"),
+        (lambda x: 3 * x, WRONG, "값이 다릅니다"),
+        (lambda x: x[:1], WRONG, "모양이 (3,)여야 하는데 (1,)"),
+        (lambda x: None, WRONG, "return"),
+        (lambda x: 2 * x if x.ndim == 1 else x, WRONG, "x (2, 4)"),
+        (lambda x: x / 0 * np.inf, WRONG, "NaN"),
+        (lambda x: [str(value) for value in x], WRONG, "수가 아닌"),
+        (lambda x: [[1], [1, 2]], WRONG, "배열로 바꿀 수 없습니다"),
+        (lambda: 1, WRONG, "TypeError"),
+        (5, WRONG, "TypeError"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered")
+def test_grade(answer, mark, message):
+    got = grade(double, answer)
+    assert got[0] == mark and message in got[1] and "\n" not in got[1]
+
+
+def test_expect_close_checks_the_dtype_and_scalars():
+    with pytest.raises(practice.Mismatch, match="float32"):
+        expect_close(np.ones(2), np.ones(2), "경우", dtype="float32")
+    with pytest.raises(practice.Mismatch, match="수 하나"):
+        expect_close([1.0], 1.0, "경우")
+    expect_close(1.0 + 1e-9, 1.0, "경우")
+
+
+def test_expect():
+    expect(True, "없음")
+    with pytest.raises(practice.Mismatch, match="까닭"):
+        expect(False, "까닭")
+
+
+def test_a_session_scores_and_demands_everything(monkeypatch, capsys):
+    monkeypatch.setattr(practice, "load", lambda name: {"double": double})
+    quiz = Practice("chapter00/ex00")
+    quiz.check("double", unsolved)
+    with pytest.raises(AssertionError, match="double"):
+        quiz.require_all()
+    quiz.check("double", lambda x: x + x)
+    quiz.score()
+    quiz.require_all()
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith(BLANK)
+    assert "점수: 1 / 1" in out
+    with pytest.raises(StudyError, match="triple"):
+        quiz.check("triple", lambda x: x)
+
+
+def test_unknown_practice_is_one_korean_sentence():
+    with pytest.raises(StudyError, match="chapter99/ex99"):
+        Practice("chapter99/ex99")

@@ -1,0 +1,69 @@
+"""What holds for the files of the repository as a whole."""
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from tf_study import curriculum
+
+ROOT = curriculum.ROOT
+ADDRESS = re.compile(r"https?://")
+PRIVATE = re.compile(r"/(?:home|root|Users|work)/\w")
+
+
+def committed_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if (
+            path.suffix in {".py", ".toml", ".txt", ".yml", ".md", ".cfg", ".ipynb"}
+            or path.name == "Makefile"
+        ):
+            yield path
+
+
+def test_no_address_of_a_package_host_and_no_private_path():
+    for path in committed_files():
+        if path.parent.name == "tests" or path.name == "notebook_rules.py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not PRIVATE.search(text), path
+        if path.name != "fetch.py":  # The data sets' own addresses, for the full profile.
+            assert not ADDRESS.search(text), path
+
+
+def test_versions_are_said_once():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)["project"]
+    pinned = {
+        re.split(r"[<>=]", line)[0].lower().replace("_", "-"): line
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    }
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in (item for group in groups for item in group):
+        name = re.match(r"[\w-]+", requirement).group().lower()
+        if name != "tensorflow-metal":  # Pinned in the project definition, since only macOS has it.
+            assert name in pinned, f"constraints.txt에 {name}이 없습니다."
+    assert pinned["torch"] == "torch>=2.9"
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["name"] == "tf_study" and "python=3.11" in environment["dependencies"]
+    assert environment["dependencies"][-1] == {"pip": ["-c constraints.txt", "-e ."]}
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "LICENSE", "Makefile", "main.py", ".ci/run", ".github/workflows/test.yml"]
+)
+def test_the_expected_files_exist(name):
+    assert (ROOT / name).stat().st_size > 0
+
+
+def test_ci_and_workflow_call_the_readme_command():
+    assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "make test" in (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The graders, one module a practice: ``chapterNN_exNN``."""

@@ -1,0 +1,177 @@
+"""Practices that grade themselves.
+
+A practice notebook creates ``Practice("chapter01/ex01")`` and calls ``check(name, answer)`` below every
+problem. The checks live in ``tf_study/checks/chapter01_ex01.py``: functions decorated with
+:func:`problem` that call the learner's answer on several inputs and compare it with :func:`expect_close`
+and its siblings. A check never raises in the notebook and never shows a traceback.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tf_study.errors import StudyError
+
+SOLVED, BLANK, WRONG = "✅", "⬜", "❌"
+BLANK_MESSAGE = "아직 풀지 않았습니다"
+
+
+class Mismatch(Exception):
+    """An answer that is not right; the text says in Korean what differs."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One graded problem: its name, title, expected minutes and the function that checks an answer."""
+
+    name: str
+    title: str
+    minutes: int
+    check: Callable
+
+
+def problem(title: str, minutes: int) -> Callable[[Callable], Problem]:
+    """Turn ``check(answer)`` into a :class:`Problem` named after the function.
+
+    The function must raise :class:`Mismatch` (best through the ``expect_*`` helpers) if the answer is
+    wrong; what it returns is ignored.
+    """
+
+    def wrap(check: Callable) -> Problem:
+        return Problem(check.__name__, title, minutes, check)
+
+    return wrap
+
+
+@dataclass
+class Practice:
+    """The problems of one practice and how far the learner has come.
+
+    Args:
+        name: ``"chapterNN/exNN"``.
+
+    Raises:
+        StudyError: if there is no practice of that name.
+    """
+
+    name: str
+    results: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.problems = load(self.name)
+
+    def check(self, name: str, answer) -> None:
+        """Grade ``answer`` and print one line that starts with ✅, ⬜ or ❌.
+
+        Raises:
+            StudyError: if the practice has no problem ``name``; a wrong answer never raises.
+        """
+        if name not in self.problems:
+            raise StudyError(
+                f"{self.name} 실습에 {name!r} 문제가 없으니 {', '.join(self.problems)} 가운데에서 고르세요."
+            )
+        mark, message = grade(self.problems[name], answer)
+        self.results[name] = mark
+        print(f"{mark} {self.problems[name].title}: {message}")
+
+    def score(self) -> None:
+        """Print one line per problem and the number solved."""
+        for name, item in self.problems.items():
+            print(f"{self.results.get(name, BLANK)} {item.title} ({item.minutes}분)")
+        solved = sum(mark == SOLVED for mark in self.results.values())
+        print(f"점수: {solved} / {len(self.problems)}")
+
+    def require_all(self) -> None:
+        """Raise unless every problem is solved; the last cell of a solution notebook.
+
+        Raises:
+            AssertionError: with the names of the problems that are not solved.
+        """
+        open_problems = [name for name in self.problems if self.results.get(name) != SOLVED]
+        assert not open_problems, f"풀리지 않은 문제: {', '.join(open_problems)}"
+        print(f"{SOLVED} {len(self.problems)}문제를 모두 풀었습니다.")
+
+
+def load(name: str) -> dict[str, Problem]:
+    """Return the problems of practice ``"chapterNN/exNN"`` by name, in the order they are defined.
+
+    Raises:
+        StudyError: if there is no such practice.
+    """
+    module_name = f"tf_study.checks.{name.replace('/', '_')}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        raise StudyError(f"{name!r} 실습이 없으니 chapter01/ex01처럼 적었는지 확인하세요.") from None
+    return {item.name: item for item in vars(module).values() if isinstance(item, Problem)}
+
+
+def grade(item: Problem, answer) -> tuple[str, str]:
+    """Return the mark (✅, ⬜ or ❌) of an answer and a Korean message of one line."""
+    if answer is None or answer is Ellipsis:
+        return BLANK, BLANK_MESSAGE
+    try:
+        item.check(answer)
+    except NotImplementedError:
+        return BLANK, BLANK_MESSAGE
+    except Mismatch as error:
+        return WRONG, str(error)
+    except Exception as error:  # Whatever the learner's code raises is reported, not propagated.
+        text = " ".join(str(error).split())
+        return WRONG, f"실행하다가 {type(error).__name__} 오류가 났습니다. {text[:200]}"
+    return SOLVED, "맞았습니다"
+
+
+def expect(condition, message: str) -> None:
+    """Raise :class:`Mismatch` with the Korean ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise Mismatch(message)
+
+
+def expect_close(got, expected, case: str, tol: float = 1e-5, dtype=None) -> None:
+    """Raise :class:`Mismatch` unless ``got`` is an array of the expected shape, type and values.
+
+    Args:
+        got: the learner's result; tensors and array-likes are accepted.
+        expected: the reference, array-like of any shape.
+        case: which input this was, in Korean.
+        tol: bound on ``max|got - expected| / max(1, max|expected|)``; 0 asks for equality.
+        dtype: also require this dtype (anything ``np.dtype`` accepts).
+    """
+    if got is None:
+        raise Mismatch(f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
+    if isinstance(got, list | tuple) and np.ndim(expected) == 0:
+        raise Mismatch(f"{case}: 수 하나가 나와야 하는데 결과의 형이 {type(got).__name__}입니다.")
+    try:
+        got_array = np.asarray(got)
+    except (TypeError, ValueError):
+        raise Mismatch(f"{case}: 결과를 배열로 바꿀 수 없습니다(형: {type(got).__name__}).") from None
+    expected_array = np.asarray(expected)
+    if got_array.shape != expected_array.shape:
+        raise Mismatch(f"{case}: 모양이 {expected_array.shape}여야 하는데 {got_array.shape}입니다.")
+    if dtype is not None and got_array.dtype != np.dtype(dtype):
+        raise Mismatch(f"{case}: 자료형이 {np.dtype(dtype).name}이어야 하는데 {got_array.dtype.name}입니다.")
+    if got_array.dtype.kind not in "biufc":
+        raise Mismatch(f"{case}: 수가 아닌 자료형 {got_array.dtype}이 나왔습니다.")
+    if got_array.size == 0:
+        return
+    got_array, expected_array = got_array.astype(float), expected_array.astype(float)
+    if not np.isfinite(got_array).all():
+        raise Mismatch(f"{case}: NaN 또는 무한대가 들어 있습니다.")
+    difference = np.abs(got_array - expected_array)
+    if difference.max() > tol * max(1.0, np.abs(expected_array).max()):
+        where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
+        place = f" 위치 {where}에서" if where else ""
+        raise Mismatch(
+            f"{case}: 값이 다릅니다.{place} {expected_array[where]:.4g}이어야 하는데 {got_array[where]:.4g}입니다."
+        )
+
+
+def expect_type(got, kind: type, case: str) -> None:
+    """Raise :class:`Mismatch` unless ``got`` is an instance of ``kind``."""
+    if not isinstance(got, kind):
+        raise Mismatch(f"{case}: 결과의 형이 {kind.__name__}여야 하는데 {type(got).__name__}입니다.")
