@@ -79,9 +79,22 @@ def test_no_java(monkeypatch):
     assert not doctor.java().good
 
 
-def test_the_device_comparison_agrees_with_itself_and_sees_a_difference(monkeypatch):
+def test_the_device_comparison_agrees_with_itself():
     errors = doctor.gpu_errors("/CPU:0")
     assert set(errors) == {"Dense-relu", "Conv2D", "LSTM"} and max(errors.values()) == 0.0
+
+
+@pytest.mark.parametrize(("error", "good"), [(1e-6, True), (0.5, False), (float("nan"), False)])
+def test_a_gpu_that_computes_differently_is_reported(monkeypatch, error, good):
+    import tensorflow as tf
+
+    device = type("Device", (), {"name": "/physical_device:GPU:0"})
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [device])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [device])
+    monkeypatch.setattr(doctor, "gpu_errors", lambda name: {"Dense-relu": error, "LSTM": 0.0})
+    finding = list(doctor.gpu())[-1]
+    assert finding.good == good
+    assert good or ("Dense-relu" in finding.text and "TF_STUDY_DEVICE=cpu" in finding.remedy)
 
 
 def test_full_disk(monkeypatch):

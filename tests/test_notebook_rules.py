@@ -88,7 +88,7 @@ def test_learner_notebook_is_fresh(item):
 def test_readme_map_matches_the_curriculum():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     written = readme.split("<!-- map -->\n")[1].split("\n<!-- /map -->")[0]
-    assert written == curriculum.readme_map(), "curriculum.readme_map()의 내용으로 바꾸세요."
+    assert written == curriculum.readme_map(), "python -m tf_study.curriculum으로 다시 쓰세요."
 
 
 def test_readme_links_resolve():

@@ -25,7 +25,7 @@ def unsolved(x):
         (None, BLANK, "아직"),
         (..., BLANK, "아직"),
         (lambda x: 3 * x, WRONG, "값이 다릅니다"),
-        (lambda x: x[:1], WRONG, "모양이 (3,)여야 하는데 (1,)"),
+        (lambda x: x[:1], WRONG, "기대한 모양은 (3,), 나온 모양은 (1,)"),
         (lambda x: None, WRONG, "return"),
         (lambda x: 2 * x if x.ndim == 1 else x, WRONG, "x (2, 4)"),
         (lambda x: x / 0 * np.inf, WRONG, "NaN"),
@@ -49,6 +49,16 @@ def test_expect_close_checks_the_dtype_and_scalars():
     expect_close(1.0 + 1e-9, 1.0, "경우")
 
 
+def test_a_known_mistake_is_named():
+    mistakes = {"부호가 반대입니다.": [-1.0, -2.0], "두 배입니다.": [2.0, 4.0], "뜻 없는 후보": [1.0, 2.0]}
+    with pytest.raises(practice.Mismatch, match="부호가 반대"):
+        expect_close([-1.0, -2.0], [1.0, 2.0], "경우", mistakes=mistakes)
+    with pytest.raises(practice.Mismatch) as raised:
+        expect_close([9.0, 9.0], [1.0, 2.0], "경우", mistakes=mistakes)
+    assert not any(cause in str(raised.value) for cause in mistakes)
+    expect_close([1.0, 2.0], [1.0, 2.0], "경우", mistakes=mistakes)
+
+
 def test_expect():
     expect(True, "없음")
     with pytest.raises(practice.Mismatch, match="까닭"):
@@ -61,7 +71,9 @@ def test_a_session_scores_and_demands_everything(monkeypatch, capsys):
     quiz.check("double", unsolved)
     with pytest.raises(AssertionError, match="double"):
         quiz.require_all()
+    assert not quiz.solved("double")
     quiz.check("double", lambda x: x + x)
+    assert quiz.solved("double")
     quiz.score()
     quiz.require_all()
     out = capsys.readouterr().out

@@ -109,3 +109,15 @@ def readme_map() -> str:
             f"| {chapter.number}. {chapter.title}{state} | `{chapter.folder}/` | {columns[0]} | {columns[1]} |"
         )
     return "\n".join(lines)
+
+
+def write_readme_map() -> None:
+    """Replace the map in README.md by :func:`readme_map`. Called by ``python -m tf_study.curriculum``."""
+    path = ROOT / "README.md"
+    before, rest = path.read_text(encoding="utf-8").split("<!-- map -->\n")
+    after = rest.split("<!-- /map -->")[1]
+    path.write_text(f"{before}<!-- map -->\n{readme_map()}\n<!-- /map -->{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_readme_map()

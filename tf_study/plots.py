@@ -120,7 +120,7 @@ def curves(
         ax.set_xscale("log")
     if logy:
         ax.set_yscale("log")
-    if x is None:
+    if x is None and not logx:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if len(series) > 1:

@@ -7,7 +7,8 @@ and its siblings. A check never raises in the notebook and never shows a traceba
 """
 
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,6 +77,10 @@ class Practice:
         self.results[name] = mark
         print(f"{mark} {self.problems[name].title}: {message}")
 
+    def solved(self, name: str) -> bool:
+        """Return whether problem ``name`` was graded ✅; figures use this to show the learner's result."""
+        return self.results.get(name) == SOLVED
+
     def score(self) -> None:
         """Print one line per problem and the number solved."""
         for name, item in self.problems.items():
@@ -121,7 +126,8 @@ def grade(item: Problem, answer) -> tuple[str, str]:
     except Mismatch as error:
         return WRONG, str(error)
     except Exception as error:  # Whatever the learner's code raises is reported, not propagated.
-        text = " ".join(str(error).split())
+        # TensorFlow puts the name of an internal node in front of its messages.
+        text = " ".join(re.sub(r"\{\{.*?\}\}", "", str(error)).split())
         return WRONG, f"실행하다가 {type(error).__name__} 오류가 났습니다. {text[:200]}"
     return SOLVED, "맞았습니다"
 
@@ -132,7 +138,9 @@ def expect(condition, message: str) -> None:
         raise Mismatch(message)
 
 
-def expect_close(got, expected, case: str, tol: float = 1e-5, dtype=None) -> None:
+def expect_close(
+    got, expected, case: str, tol: float = 1e-5, dtype=None, mistakes: Mapping[str, object] | None = None
+) -> None:
     """Raise :class:`Mismatch` unless ``got`` is an array of the expected shape, type and values.
 
     Args:
@@ -141,37 +149,63 @@ def expect_close(got, expected, case: str, tol: float = 1e-5, dtype=None) -> Non
         case: which input this was, in Korean.
         tol: bound on ``max|got - expected| / max(1, max|expected|)``; 0 asks for equality.
         dtype: also require this dtype (anything ``np.dtype`` accepts).
+        mistakes: Korean sentence → the value that a known mistake gives; if ``got`` equals it, the
+            sentence is added to the message as the likely cause.
     """
-    if got is None:
-        raise Mismatch(f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
-    if isinstance(got, list | tuple) and np.ndim(expected) == 0:
-        raise Mismatch(f"{case}: 수 하나가 나와야 하는데 결과의 형이 {type(got).__name__}입니다.")
-    try:
-        got_array = np.asarray(got)
-    except (TypeError, ValueError):
-        raise Mismatch(f"{case}: 결과를 배열로 바꿀 수 없습니다(형: {type(got).__name__}).") from None
-    expected_array = np.asarray(expected)
-    if got_array.shape != expected_array.shape:
-        raise Mismatch(f"{case}: 모양이 {expected_array.shape}여야 하는데 {got_array.shape}입니다.")
-    if dtype is not None and got_array.dtype != np.dtype(dtype):
-        raise Mismatch(f"{case}: 자료형이 {np.dtype(dtype).name}이어야 하는데 {got_array.dtype.name}입니다.")
-    if got_array.dtype.kind not in "biufc":
-        raise Mismatch(f"{case}: 수가 아닌 자료형 {got_array.dtype}이 나왔습니다.")
-    if got_array.size == 0:
+    message = _difference(got, expected, tol, dtype)
+    if message is None:
         return
-    got_array, expected_array = got_array.astype(float), expected_array.astype(float)
-    if not np.isfinite(got_array).all():
-        raise Mismatch(f"{case}: NaN 또는 무한대가 들어 있습니다.")
-    difference = np.abs(got_array - expected_array)
-    if difference.max() > tol * max(1.0, np.abs(expected_array).max()):
-        where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
-        place = f" 위치 {where}에서" if where else ""
-        raise Mismatch(
-            f"{case}: 값이 다릅니다.{place} {expected_array[where]:.4g}이어야 하는데 {got_array[where]:.4g}입니다."
-        )
+    got, expected = _numbers(got), _numbers(expected)
+    for cause, value in (mistakes or {}).items():
+        value = _numbers(value)
+        if got is not None and _near(got, value) and not _near(value, expected):
+            message = f"{message} {cause}"
+            break
+    raise Mismatch(f"{case}: {message}")
 
 
 def expect_type(got, kind: type, case: str) -> None:
     """Raise :class:`Mismatch` unless ``got`` is an instance of ``kind``."""
     if not isinstance(got, kind):
         raise Mismatch(f"{case}: 결과의 형이 {kind.__name__}여야 하는데 {type(got).__name__}입니다.")
+
+
+def _difference(got, expected, tol: float, dtype) -> str | None:
+    """Return in Korean how ``got`` differs from ``expected``, or ``None`` if it does not."""
+    if got is None:
+        return "None이 나왔습니다. return을 빠뜨리지 않았는지 보세요."
+    if isinstance(got, list | tuple) and np.ndim(expected) == 0:
+        return f"수 하나가 나와야 하는데 결과의 형이 {type(got).__name__}입니다."
+    try:
+        got = np.asarray(got)
+    except (TypeError, ValueError):
+        return f"결과를 배열로 바꿀 수 없습니다(형: {type(got).__name__})."
+    expected = np.asarray(expected)
+    if got.shape != expected.shape:
+        return f"모양이 다릅니다. 기대한 모양은 {expected.shape}, 나온 모양은 {got.shape}입니다."
+    if dtype is not None and got.dtype != np.dtype(dtype):
+        return f"자료형이 다릅니다. 기대한 자료형은 {np.dtype(dtype).name}, 나온 자료형은 {got.dtype.name}입니다."
+    if got.dtype.kind not in "biufc":
+        return f"수가 아닌 자료형 {got.dtype}입니다."
+    if got.size == 0:
+        return None
+    got, expected = got.astype(float), expected.astype(float)
+    if not np.isfinite(got).all():
+        return "NaN 또는 무한대가 들어 있습니다."
+    difference = np.abs(got - expected)
+    if difference.max() <= tol * max(1.0, np.abs(expected).max()):
+        return None
+    where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
+    place = f" 위치 {where}에서" if where else ""
+    return f"값이 다릅니다.{place} 기대한 값은 {expected[where]:.4g}, 나온 값은 {got[where]:.4g}입니다."
+
+
+def _numbers(value) -> np.ndarray | None:
+    try:
+        return np.asarray(value).astype(float)
+    except (TypeError, ValueError):
+        return None
+
+
+def _near(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-5)
