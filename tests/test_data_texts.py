@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from tf_study import data
 from tf_study.data import catalog, fetch, texts
+from tf_study.data.sampling import balanced_order
 from tf_study.errors import StudyError
 
 REAL = Path(os.environ.get("TF_STUDY_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -162,10 +163,12 @@ def test_same_seed_same_samples_and_prefixes():
     assert np.bincount(topics).tolist() == [3] * 7
 
 
-def test_balanced_order_uses_up_rare_classes_first():
-    labels = np.array([0] * 6 + [1] * 2)
-    order = texts.balanced_order(labels, seed=0)
-    assert sorted(order) == list(range(8)) and sorted(labels[order[:4]]) == [0, 0, 1, 1]
+def test_balanced_order_keeps_the_share_of_each_class():
+    labels = np.repeat([0, 1], [30, 10])
+    order = balanced_order(labels, np.random.default_rng(0))
+    assert sorted(order) == list(range(40))
+    for end in range(4, 41, 4):
+        assert abs(labels[order[:end]].sum() - end / 4) <= 1
 
 
 @pytest.mark.parametrize(
