@@ -150,4 +150,5 @@ def test_measure_counts_cpu_time(tmp_path):
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell("import time\nwhile time.process_time() < 1.5:\n    pass")]
     )
-    assert 1.5 <= notebooks.execute(notebook, tmp_path, measure=True) < 4
+    # os.times counts in ticks of 10 ms.
+    assert 1.4 <= notebooks.execute(notebook, tmp_path, measure=True) < 4
