@@ -1,0 +1,412 @@
+"""Checks of practice 3.2: callbacks that record, steer and stop a training."""
+
+from collections.abc import Iterable, Sequence
+from numbers import Real
+
+import keras
+import numpy as np
+
+from tf_study.practice import expect, expect_close, expect_type, problem
+
+
+@problem("누적 평균에서 배치 손실 되찾기", minutes=5)
+def batch_losses(answer):
+    """The loss of every batch from the running means that Keras reports."""
+    rng = np.random.default_rng(301)
+    cases = {
+        "예시": ([4, 1, 7], [2, 2, 1]),
+        "크기가 같은 배치 6개": (rng.exponential(size=6), [32] * 6),
+        "마지막 배치가 작은 5개": (rng.exponential(size=5), [16, 16, 16, 16, 3]),
+        "배치 하나": ([0.7], [8]),
+        "크기가 1인 배치 4개": (rng.exponential(size=4), [1] * 4),
+        "크기가 제각각인 배치 7개": (rng.exponential(size=7), rng.integers(1, 20, 7)),
+        "음수 손실이 섞인 배치 5개": (rng.normal(size=5), [4, 4, 4, 4, 2]),
+    }
+    for case, (losses, sizes) in cases.items():
+        losses, sizes = np.array(losses, float), np.array(sizes)
+        means = np.array([np.average(losses[:k], weights=sizes[:k]) for k in range(1, len(losses) + 1)])
+        before = means.copy(), sizes.copy()
+        counts = np.arange(1, len(means) + 1)
+        expect_close(
+            answer(means, sizes),
+            losses,
+            case,
+            tol=1e-8,
+            mistakes={
+                "누적 평균을 그대로 돌려주었습니다.": means,
+                "배치의 크기를 쓰지 않고 모두 같다고 보았습니다.": np.diff(counts * means, prepend=0),
+                "배치의 크기로 나누지 않은 합입니다.": losses * sizes,
+                "샘플 수를 곱하지 않고 평균끼리 뺐습니다.": np.diff(means, prepend=0),
+            },
+        )
+        unchanged = np.array_equal(means, before[0]) and np.array_equal(sizes, before[1])
+        expect(unchanged, f"{case}: 받은 배열을 고쳤습니다. 새 배열을 만들어 돌려주세요.")
+
+
+@problem("걸음마다 적는 콜백", minutes=15)
+def step_recorder(answer):
+    """The rate that every step used and the loss of every batch."""
+    rng = np.random.default_rng(302)
+    halving = keras.optimizers.schedules.ExponentialDecay(0.8, decay_steps=1, decay_rate=0.5)
+    stairs = keras.optimizers.schedules.PiecewiseConstantDecay([2, 4], [0.3, 0.1, 0.02])
+    cases = {
+        "예시": (halving, [], [[3, 1]]),
+        "학습률이 상수, 배치 3개씩 2에포크": (0.05, [], rng.exponential(size=(2, 3))),
+        "계단 스케줄, 배치 4개씩 2에포크": (stairs, [], rng.exponential(size=(2, 4))),
+        "배치가 하나인 3에포크": (halving, [], rng.exponential(size=(3, 1))),
+        "앞의 콜백이 걸음마다 학습률을 바꿀 때": (
+            1.0,
+            [_RateSetter([0.4, 0.1, 0.7, 0.2, 0.9, 0.3])],
+            rng.exponential(size=(2, 3)),
+        ),
+    }
+    for case, (rate, others, losses) in cases.items():
+        model, callback = _model(rate), _callback(answer, case)
+        for fit in ("", ", 같은 콜백으로 다시 학습"):
+            model = _model(rate)
+            used, _ = _drive([*others, callback], model, losses)
+            _expect_rates(callback, used, case + fit, rate)
+            _expect_losses(callback, np.ravel(losses), case + fit, losses)
+    case = "fit으로 학습한 선형 회귀"
+    X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
+    model, callback = _model(halving), _callback(answer, case)
+    model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+    rates = 0.8 * 0.5 ** np.arange(6)
+    losses, _ = _descend(X, y, 4, rates)
+    _expect_rates(callback, rates, case, halving)
+    _expect_losses(callback, losses, case, np.reshape(losses, (2, 3)))
+
+
+@problem("웜업과 코사인을 따르는 콜백", minutes=15)
+def warmup_cosine(answer):
+    """A callback that sets the rate of keras' CosineDecay with warm-up."""
+    cases = {
+        "예시": (0.1, 2, 6),
+        "웜업 5걸음, 모두 40걸음": (0.03, 5, 40),
+        "웜업이 없는 10걸음": (0.5, 0, 10),
+        "웜업 1걸음, 모두 2걸음": (2.0, 1, 2),
+        "웜업이 더 긴 20걸음": (1e-3, 15, 20),
+    }
+    for case, (peak, warmup, total) in cases.items():
+        callback = _callback(answer, case, peak, warmup, total)
+        steps = np.arange(total + 4)
+        expected = _keras_rates(peak, warmup, total, steps)
+        expect_close(
+            [_number(callback.rate(int(step)), f"{case}, rate({step})") / peak for step in steps],
+            expected / peak,
+            f"{case}, rate(t) / peak (t = 0, …, {total + 3})",
+            tol=1e-5,
+            mistakes={
+                "한 걸음 늦습니다. 0번 걸음부터 셉니다.": _keras_rates(peak, warmup, total, steps - 1) / peak,
+                "한 걸음 이릅니다. 0번 걸음부터 셉니다.": _keras_rates(peak, warmup, total, steps + 1) / peak,
+                "total은 웜업까지 더한 걸음 수입니다.": _keras_rates(peak, warmup, total + warmup, steps)
+                / peak,
+            },
+        )
+    for case, (peak, warmup, total) in cases.items():
+        model, callback = _model(0.7), _callback(answer, case, peak, warmup, total)
+        for start, shape in ((0, (2, 3)), (6, (1, 4))):
+            used, _ = _drive([callback], model, np.ones(shape))
+            steps = start + np.arange(shape[0] * shape[1])
+            batches = np.tile(np.arange(shape[1]), shape[0])
+            where = f"{case}, {'처음 학습' if start == 0 else '이어서 학습'}에서 쓴 학습률 / peak"
+            expect_close(
+                used / peak,
+                _keras_rates(peak, warmup, total, steps) / peak,
+                where,
+                mistakes={
+                    "이어서 학습할 때 0번 걸음부터 다시 세었습니다.": _keras_rates(
+                        peak, warmup, total, steps - start
+                    )
+                    / peak,
+                    "걸음 수 대신 에포크마다 0으로 돌아가는 배치 번호를 썼습니다.": _keras_rates(
+                        peak, warmup, total, batches
+                    )
+                    / peak,
+                    "학습률을 바꾸지 않았습니다.": np.full(len(used), 0.7) / peak,
+                },
+            )
+    case = "fit으로 학습한 선형 회귀"
+    rng = np.random.default_rng(303)
+    X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
+    weights = []
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 4, warmup_target=0.2, warmup_steps=2)
+    for rate, callbacks in ((0.7, [_callback(answer, case, 0.2, 2, 6)]), (schedule, [])):
+        model = _model(rate)
+        model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
+        weights.append(model.get_weights()[0])
+    expect_close(weights[0], weights[1], f"{case}, CosineDecay로 학습한 가중치와 비교")
+
+
+@problem("가장 좋은 가중치로 되돌리는 조기 종료", minutes=15)
+def best_keeper(answer):
+    """Stop like keras' EarlyStopping and restore the best weights."""
+    rng = np.random.default_rng(304)
+    cases = {
+        "예시": ([0.9, 0.7, 0.69, 0.6, 0.62, 0.61, 0.3], 2, 0.02),
+        "끝까지 나아지는 손실": ([5, 4, 3, 2, 1], 2, 0),
+        "계속 나빠지는 손실": ([1, 2, 3, 4, 5], 3, 0),
+        "멈추지 않고 끝나는 손실": ([3, 1, 2, 2.5], 5, 0),
+        "모두 같은 손실": ([2, 2, 2, 2, 2], 2, 0),
+        "참을성 1": ([3, 2, 2.5, 1], 1, 0),
+        "손실이 음수로 내려갈 때": ([1, -1, -2, -1.5, -1.75, -5], 2, 0.5),
+        "1에포크로 끝나는 학습": ([0.5], 2, 0),
+        "조금씩만 나아져 min_delta에 못 미칠 때": ([1, 0.875, 0.75, 0.625, 0.5, 0.375], 3, 0.25),
+        "도중에 NaN이 나올 때": ([3, 2, np.nan, 1, np.nan, np.nan, 0.5], 2, 0),
+    }
+    for index in range(12):
+        values = rng.integers(0, 12, 18) / 8
+        cases[f"무작위 손실열 {index + 1}"] = (values, 1 + index % 4, (index % 3) / 8)
+    previous = None
+    for case, (values, patience, delta) in cases.items():
+        callback = _callback(answer, case, patience, delta)
+        reference = keras.callbacks.EarlyStopping(
+            "val_loss", patience=patience, min_delta=delta, restore_best_weights=True
+        )
+        epochs, kept = _early(reference, values)
+        _expect_early(callback, values, epochs, kept, case)
+        if previous is None:
+            previous = callback
+            _expect_early(callback, values, epochs, kept, f"{case}, 같은 콜백으로 다시 학습")
+    case = "fit으로 학습한 선형 회귀"
+    X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
+    results = []
+    reference = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    for callback in (_callback(answer, case, 2, 0.0), reference):
+        model = _model(0.3)
+        data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
+        history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
+        results.append((len(history.epoch), model.get_weights()[0]))
+    expect(
+        results[0][0] == results[1][0],
+        f"{case}: EarlyStopping은 {results[1][0]}에포크에서, 이 콜백은 {results[0][0]}에포크에서 멈춥니다.",
+    )
+    expect_close(results[0][1], results[1][1], f"{case}, 남은 가중치")
+
+
+@problem("학습률 범위 시험", minutes=20)
+def range_test(answer):
+    """Raise the rate step by step, stop when the loss explodes, put everything back."""
+    rng = np.random.default_rng(305)
+    noisy = rng.uniform(1, 1.9, size=(4, 5))
+    cases = {
+        "예시": ((0.01, 1.0, 5, 4.0), [[2, 1, 1.5], [5, 3, 1]], 4),
+        "폭발하지 않아 steps걸음을 다 쓸 때": ((1e-4, 10.0, 12, 2.0), noisy, 12),
+        "한 에포크를 다 채우고 끝날 때": ((1e-3, 1.0, 5, 3.0), noisy, 5),
+        "처음 손실보다 작지만 최솟값의 limit배를 넘을 때": (
+            (1e-3, 1.0, 9, 3.0),
+            [[8, 4, 2], [1, 2.5, 3.5], [1, 1, 1]],
+            6,
+        ),
+        "꼭 limit배인 손실은 넘지 않은 것": ((1e-3, 1.0, 6, 4.0), [[2, 1], [4, 2], [4.5, 1]], 5),
+        "손실이 NaN이 될 때": ((1e-3, 1.0, 8, 4.0), [[2, 1], [1.5, np.nan], [1, 1], [1, 1]], 4),
+        "손실이 무한대가 될 때": ((1e-3, 1.0, 8, 4.0), [[2, 1], [np.inf, 1], [1, 1], [1, 1]], 3),
+        "에포크 도중에 누적 평균으로는 가려지는 폭발": ((1e-2, 1.0, 7, 5.0), [[1, 1, 1, 1, 6, 1, 1]], 5),
+        "학습률이 내려가는 시험": ((1.0, 1e-3, 4, 9.0), noisy, 4),
+        "두 걸음뿐인 시험": ((0.1, 0.4, 2, 4.0), [[1, 2, 3]], 2),
+    }
+    for case, (options, losses, length) in cases.items():
+        callback = _callback(answer, case, *options)
+        for fit in ("", ", 같은 콜백으로 다시 학습"):
+            model = _model(0.25)
+            before = [np.full((2, 1), 0.5, np.float32)]
+            model.set_weights(before)
+            used, _ = _drive([callback], model, losses, move=True)
+            _expect_range(callback, model, used, options, np.ravel(losses)[:length], before, case + fit)
+    case = "fit으로 학습한 선형 회귀"
+    X, y = rng.normal(size=(16, 2)), rng.normal(size=(16, 1))
+    rates = np.geomspace(1e-3, 50, 20)
+    losses, _ = _descend(X, y, 4, rates)
+    stop = next(k for k in range(20) if losses[k] > 20 * min(losses[: k + 1]))
+    model, callback = _model(0.25), _callback(answer, case, 1e-3, 50.0, 20, 20.0)
+    before = [np.zeros((2, 1), np.float32)]
+    model.fit(X, y, batch_size=4, epochs=5, shuffle=False, verbose=0, callbacks=[callback])
+    _expect_range(
+        callback, model, rates[: stop + 1], (1e-3, 50.0, 20, 20.0), losses[: stop + 1], before, case
+    )
+
+
+class _RateSetter(keras.callbacks.Callback):
+    """Assigns the next of the given rates before every step."""
+
+    def __init__(self, rates: Sequence[float]):
+        super().__init__()
+        self.rates = rates
+
+    def on_train_begin(self, logs=None):
+        self.step = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.rates[self.step]
+        self.step += 1
+
+
+def _model(rate) -> keras.Model:
+    """Return a linear model of two inputs with weights (2, 1) equal to 0, compiled with SGD."""
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
+    return model
+
+
+def _callback(answer, case: str, *arguments) -> keras.callbacks.Callback:
+    callback = answer(*arguments)
+    expect_type(callback, keras.callbacks.Callback, case)
+    return callback
+
+
+def _drive(
+    callbacks: list,
+    model: keras.Model,
+    losses: Iterable[Sequence[float]],
+    valid: Sequence[float] | None = None,
+    move: bool = False,
+) -> tuple[np.ndarray, int]:
+    """Call the hooks in the order of ``fit`` with the given batch losses, without training.
+
+    Args:
+        losses: one row per epoch, one loss per batch.
+        valid: validation loss of every epoch; the weights are set to the epoch's number, from 1.
+        move: change the weights in every step.
+
+    Returns:
+        The rate of every step, and the number of epochs.
+    """
+    hooks = keras.callbacks.CallbackList(callbacks, model=model)
+    model.stop_training, used = False, []
+    hooks.on_train_begin()
+    for epoch, row in enumerate(losses):
+        hooks.on_epoch_begin(epoch)
+        total = 0.0
+        for batch, loss in enumerate(row):
+            hooks.on_train_batch_begin(batch)
+            used.append(float(model.optimizer.learning_rate))
+            model.optimizer.iterations.assign_add(1)
+            if valid is not None or move:
+                model.set_weights([np.full((2, 1), epoch + 1 if valid is not None else 9.0 + batch)])
+            total += float(loss)
+            logs = {"loss": total / (batch + 1)}
+            hooks.on_train_batch_end(batch, dict(logs))
+            if model.stop_training:
+                break
+        if valid is not None:
+            logs["val_loss"] = float(valid[epoch])
+        hooks.on_epoch_end(epoch, dict(logs))
+        if model.stop_training:
+            break
+    hooks.on_train_end(dict(logs))
+    return np.array(used), epoch + 1
+
+
+def _early(callback: keras.callbacks.Callback, values: Sequence[float]) -> tuple[int, int]:
+    """Return after how many epochs the callback stops and which epoch's weights are left."""
+    model = _model(0.1)
+    # The training loss falls all the time: whoever watches it does not stop.
+    losses = [[10.0 - epoch] for epoch in range(len(values))]
+    _, epochs = _drive([callback], model, losses, valid=values)
+    return epochs, round(float(model.get_weights()[0][0, 0]))
+
+
+def _expect_early(callback, values, epochs: int, kept: int, case: str) -> None:
+    got_epochs, got_kept = _early(callback, values)
+    expect(
+        got_epochs == epochs,
+        f"{case}: {epochs}에포크까지 학습해야 하는데 {got_epochs}에포크까지 학습했습니다.",
+    )
+    expect(
+        got_kept == kept,
+        f"{case}: {kept}에포크의 가중치가 남아야 하는데 {got_kept}에포크의 가중치가 남았습니다.",
+    )
+
+
+def _keras_rates(peak: float, warmup: int, total: int, steps) -> np.ndarray:
+    """Return the rates of keras' own schedule; ``total`` includes the warm-up."""
+    decay = keras.optimizers.schedules.CosineDecay
+    schedule = (
+        decay(0.0, total - warmup, warmup_target=peak, warmup_steps=warmup) if warmup else decay(peak, total)
+    )
+    return np.array([float(schedule(int(step))) for step in steps])
+
+
+def _descend(X, y, size: int, rates) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient descent on the mean squared error from weights 0, one batch per rate, in NumPy."""
+    w, losses = np.zeros((X.shape[1], 1)), []
+    for step, rate in enumerate(rates):
+        start = step * size % len(X)
+        part, error = X[start : start + size], X[start : start + size] @ w - y[start : start + size]
+        losses.append(float(np.mean(error**2)))
+        w = w - rate * 2 / size * part.T @ error
+    return np.array(losses), w
+
+
+def _number(value, case: str) -> float:
+    expect(value is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
+    return float(value)
+
+
+def _floats(callback, name: str, case: str) -> list[float]:
+    """Return the list that the callback keeps under ``name``."""
+    values = getattr(callback, name, None)
+    expect(isinstance(values, list), f"{case}: self.{name}가 리스트가 아닙니다.")
+    for value in values:
+        expect(
+            isinstance(value, Real),
+            f"{case}: self.{name}에 {type(value).__name__}형인 값이 들어 있습니다. float()로 바꾸어 적으세요.",
+        )
+    return [float(value) for value in values]
+
+
+def _expect_rates(callback, used, case: str, rate) -> None:
+    late = (
+        {
+            "한 걸음 늦게 읽었습니다. 배치가 끝나면 걸음 수가 이미 1 늘어 있습니다.": [
+                float(rate(step + 1)) for step in range(len(used))
+            ]
+        }
+        if callable(rate)
+        else {}
+    )
+    expect_close(_floats(callback, "rates", case), used, f"{case}, rates", mistakes=late)
+
+
+def _expect_losses(callback, expected, case: str, rows) -> None:
+    means = np.concatenate([np.cumsum(row) / np.arange(1, len(row) + 1) for row in np.asarray(rows, float)])
+    expect_close(
+        _floats(callback, "losses", case),
+        expected,
+        f"{case}, losses",
+        tol=1e-4,
+        mistakes={"에포크의 처음부터 평균한 값을 그대로 적었습니다.": means},
+    )
+
+
+def _expect_range(callback, model, used, options, losses, before, case: str) -> None:
+    start, end, steps, _ = options
+    length = len(losses)
+    expect(
+        len(used) == length,
+        f"{case}: {length}걸음에서 멈춰야 하는데 {len(used)}걸음을 학습했습니다.",
+    )
+    rates = np.geomspace(start, end, steps)[:length]
+    mistakes = {
+        "곱하지 않고 더해 가며 올렸습니다.": np.linspace(start, end, steps)[:length],
+        "마지막 걸음이 end에 닿지 않습니다. 걸음이 steps개이면 간격은 steps - 1개입니다.": np.geomspace(
+            start, end, steps + 1
+        )[:length],
+    }
+    expect_close(used, rates, f"{case}, 걸음마다 쓴 학습률", mistakes=mistakes)
+    got = _floats(callback, "rates", case)
+    expect_close(got, rates, f"{case}, rates", mistakes=mistakes)
+    got = _floats(callback, "losses", case)
+    expect(
+        len(got) == length,
+        f"{case}: 멈추게 한 손실까지 {length}개를 적어야 하는데 self.losses에 {len(got)}개가 있습니다.",
+    )
+    finite = np.isfinite(losses)
+    expect_close(np.array(got)[finite], np.asarray(losses)[finite], f"{case}, losses", tol=1e-4)
+    expect(
+        not np.isfinite(np.array(got)[~finite]).any(),
+        f"{case}: NaN이나 무한대인 손실을 다른 값으로 적었습니다.",
+    )
+    expect_close(model.get_weights()[0], before[0], f"{case}, 시험이 끝난 뒤의 가중치", tol=1e-6)
+    expect_close(float(model.optimizer.learning_rate), 0.25, f"{case}, 시험이 끝난 뒤의 학습률")
