@@ -21,10 +21,7 @@ def committed_files():
     )
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if (
-            path.suffix in {".py", ".toml", ".txt", ".yml", ".md", ".cfg"}
-            or path.name == "Makefile"
-        ):
+        if path.suffix in {".py", ".toml", ".txt", ".yml", ".md", ".cfg"} or path.name == "Makefile":
             yield path
 
 
