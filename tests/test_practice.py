@@ -49,6 +49,24 @@ def test_expect_close_checks_the_dtype_and_scalars():
     expect_close(1.0 + 1e-9, 1.0, "경우")
 
 
+def test_expect_returned_parts_and_type():
+    assert practice.expect_parts((1, 2), ("가", "나"), "경우") == (1, 2)
+    practice.expect_returned(0, "경우")
+    practice.expect_type(1, int, "경우")
+    for check in (
+        lambda: practice.expect_returned(None, "경우"),
+        lambda: practice.expect_parts(None, ("가", "나"), "경우"),
+        lambda: practice.expect_type(None, int, "경우"),
+    ):
+        with pytest.raises(practice.Mismatch, match="경우: None.*return"):
+            check()
+    for got in ((1,), (1, 2, 3), 5, {1: 2, 3: 4}):
+        with pytest.raises(practice.Mismatch, match=r"\(가, 나\) 2개"):
+            practice.expect_parts(got, ("가", "나"), "경우")
+    with pytest.raises(practice.Mismatch, match="float"):
+        practice.expect_type(1.0, int, "경우")
+
+
 def test_a_known_mistake_is_named():
     mistakes = {"부호가 반대입니다.": [-1.0, -2.0], "두 배입니다.": [2.0, 4.0], "뜻 없는 후보": [1.0, 2.0]}
     with pytest.raises(practice.Mismatch, match="부호가 반대"):

@@ -179,6 +179,7 @@ def gpu() -> Iterator[Finding]:
         if name not in tf.config.get_visible_devices("GPU"):
             yield Finding(True, "GPU 비교는 TF_STUDY_DEVICE=gpu python main.py로 할 수 있습니다")
             return
+        # Written so that a NaN counts as wrong.
         wrong = [title for title, error in gpu_errors(f"/GPU:{index}").items() if not error <= 1e-3]
         remedy = "TF_STUDY_DEVICE=cpu를 설정하고 CPU로 실행하세요."
         yield Finding(not wrong, f"GPU와 CPU의 계산 비교 {', '.join(wrong) or '일치'}", remedy)

@@ -8,7 +8,7 @@ and its siblings. A check never raises in the notebook and never shows a traceba
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from tf_study.errors import StudyError
 
 SOLVED, BLANK, WRONG = "✅", "⬜", "❌"
 BLANK_MESSAGE = "아직 풀지 않았습니다"
+NOT_RETURNED = "None이 나왔습니다. return을 빠뜨리지 않았는지 보세요."
 
 
 class Mismatch(Exception):
@@ -164,8 +165,29 @@ def expect_close(
     raise Mismatch(f"{case}: {message}")
 
 
+def expect_returned(got, case: str) -> None:
+    """Raise :class:`Mismatch` if the answer returned nothing."""
+    if got is None:
+        raise Mismatch(f"{case}: {NOT_RETURNED}")
+
+
+def expect_parts(got, names: Sequence[str], case: str) -> Sequence:
+    """Return ``got`` if it is a list or tuple with one value per name, else raise :class:`Mismatch`.
+
+    Args:
+        got: the learner's result.
+        names: what the values are, in Korean, in their order.
+        case: which input this was, in Korean.
+    """
+    expect_returned(got, case)
+    if not isinstance(got, list | tuple) or len(got) != len(names):
+        raise Mismatch(f"{case}: ({', '.join(names)}) {len(names)}개를 순서대로 돌려주어야 합니다.")
+    return got
+
+
 def expect_type(got, kind: type, case: str) -> None:
     """Raise :class:`Mismatch` unless ``got`` is an instance of ``kind``."""
+    expect_returned(got, case)
     if not isinstance(got, kind):
         raise Mismatch(f"{case}: 결과의 형이 {kind.__name__}여야 하는데 {type(got).__name__}입니다.")
 
@@ -173,7 +195,7 @@ def expect_type(got, kind: type, case: str) -> None:
 def _difference(got, expected, tol: float, dtype) -> str | None:
     """Return in Korean how ``got`` differs from ``expected``, or ``None`` if it does not."""
     if got is None:
-        return "None이 나왔습니다. return을 빠뜨리지 않았는지 보세요."
+        return NOT_RETURNED
     if isinstance(got, list | tuple) and np.ndim(expected) == 0:
         return f"수 하나가 나와야 하는데 결과의 형이 {type(got).__name__}입니다."
     try:

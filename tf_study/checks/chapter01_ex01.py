@@ -10,7 +10,7 @@ from scipy.optimize import rosen_der, rosen_hess
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
-from tf_study.practice import Mismatch, expect, expect_close, problem
+from tf_study.practice import Mismatch, expect, expect_close, expect_parts, problem
 
 UNWATCHED = "테이프가 None을 돌려주었습니다. 상수 텐서는 tape.watch(x)를 불러야 테이프가 지켜봅니다."
 
@@ -32,7 +32,9 @@ def label_scores(answer):
     }
     for case, (scores, labels, kind) in cases.items():
         scores, labels = scores.astype(np.float32), np.array(labels, kind)
-        picked, one_hot = _pair(answer(tf.constant(scores), tf.constant(labels)), "정답 점수", "원-핫", case)
+        picked, one_hot = expect_parts(
+            answer(tf.constant(scores), tf.constant(labels)), ("정답 점수", "원-핫"), case
+        )
         expected = np.array([row[label] for row, label in zip(scores, labels, strict=True)])
         expect_close(
             picked,
@@ -216,7 +218,9 @@ def segment_means(answer):
         for group in np.unique(ids):
             expected[group] = values[ids == group].astype(float).mean(axis=0)
         sizes = np.bincount(ids, minlength=count)[:, None]
-        means, deviations = _pair(answer(tf.constant(values), tf.constant(ids), count), "평균", "편차", case)
+        means, deviations = expect_parts(
+            answer(tf.constant(values), tf.constant(ids), count), ("평균", "편차"), case
+        )
         expect_close(
             means,
             expected,
@@ -260,7 +264,9 @@ def logsumexp_gradients(answer):
     for case, x in cases.items():
         x = x.astype(np.float32)
         with _tape_calls(case) as calls:
-            by_tape, by_hand = _pair(answer(tf.constant(x)), "테이프의 기울기", "손으로 구한 기울기", case)
+            by_tape, by_hand = expect_parts(
+                answer(tf.constant(x)), ("테이프의 기울기", "손으로 구한 기울기"), case
+            )
         expect(calls, f"{case}: tf.GradientTape로 기울기를 구하지 않았습니다.")
         expect(by_tape is not None, f"{case}, 테이프: {UNWATCHED}")
         expect(
@@ -303,8 +309,8 @@ def logistic_gradient(answer):
         w, X, y = (np.asarray(item, np.float32) for item in (w, X, y))
         b = np.float32(b)
         with _tape_calls(case) as calls:
-            dw, db = _pair(
-                answer(tf.constant(w), tf.constant(b), tf.constant(X), tf.constant(y), l2), "dw", "db", case
+            dw, db = expect_parts(
+                answer(tf.constant(w), tf.constant(b), tf.constant(X), tf.constant(y), l2), ("dw", "db"), case
             )
         expect(not calls, f"{case}: 이 문제는 테이프 없이 식으로 풀어야 합니다.")
         expected_w, expected_b = _logistic_reference(w, b, X, y, l2)
@@ -433,16 +439,6 @@ def newton_step(answer):
                 "텐서 연산만 쓰세요."
             ) from None
     expect_close(point, [1, -2], "그래프 검사, 예시", dtype=np.float32)
-
-
-def _pair(got, first: str, second: str, case: str) -> Sequence:
-    """Return ``got`` if it is a pair, else raise naming the two parts."""
-    expect(got is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
-    expect(
-        isinstance(got, list | tuple) and len(got) == 2,
-        f"{case}: ({first}, {second}) 두 값을 순서대로 돌려주어야 합니다.",
-    )
-    return got
 
 
 def _expect_vectorized(answer: Callable, inputs: Callable[[int], tuple]) -> None:

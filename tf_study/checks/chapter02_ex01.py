@@ -11,7 +11,15 @@ import tensorflow as tf
 from scipy.special import expit, softmax
 
 from tf_study import data
-from tf_study.practice import Mismatch, expect, expect_close, expect_type, problem
+from tf_study.practice import (
+    Mismatch,
+    expect,
+    expect_close,
+    expect_parts,
+    expect_returned,
+    expect_type,
+    problem,
+)
 
 TARGET = 0.80
 MAX_PARAMETERS = 60_000
@@ -34,7 +42,7 @@ def preprocess(answer):
     for case, (images, labels, classes, kind) in cases.items():
         labels = np.array(labels, kind)
         before = images.copy(), labels.copy()
-        X, Y = _pair(answer(images, labels, classes), "입력", "원-핫", case)
+        X, Y = expect_parts(answer(images, labels, classes), ("입력", "원-핫"), case)
         expected = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images)).numpy()
         expect_close(
             X,
@@ -64,8 +72,8 @@ def count_parameters(answer):
     for sizes in ([4, 3, 2], [784, 128, 10], [5, 1], [2, 3, 4, 5, 6], [7, 7, 7], [1, 1, 1, 1]):
         for batch_norm in (False, True):
             case = f"sizes={sizes}, batch_norm={batch_norm}"
-            trainable, frozen = _pair(
-                answer(list(sizes), batch_norm), "학습하는 수", "학습하지 않는 수", case
+            trainable, frozen = expect_parts(
+                answer(list(sizes), batch_norm), ("학습하는 수", "학습하지 않는 수"), case
             )
             layers = [keras.Input((sizes[0],))]
             for index, size in enumerate(sizes[1:], start=1):
@@ -115,7 +123,6 @@ def build_sequential(answer):
         case = f"input_shape={shape}, units={units}, num_classes={classes}"
         keras.utils.set_random_seed(203)
         model = answer(shape, list(units), classes)
-        expect(model is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
         expect_type(model, keras.Sequential, case)
         expect(
             model.built,
@@ -158,7 +165,6 @@ def build_functional(answer):
         case = f"n_in={n_in}, width={width}, hidden={hidden}, num_classes={classes}"
         keras.utils.set_random_seed(204)
         model = answer(n_in, width, hidden, classes)
-        expect(model is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
         expect_type(model, keras.Model, case)
         expect(
             not isinstance(model, keras.Sequential) and getattr(model, "inputs", None),
@@ -307,7 +313,6 @@ def residual_net(answer):
         case = f"입력 {n}, width={width}, hidden={hidden}, num_classes={classes}, rate={rate}"
         x = rng.normal(size=(6, n)).astype(np.float32)
         net = answer(width, hidden, classes, rate=rate, name="net")
-        expect(net is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
         expect_type(net, keras.Model, case)
         net(x)
         parts = _net_weights(net, (n, width, hidden, classes), rng, case)
@@ -352,7 +357,7 @@ def train_classifier(answer):
     X, Y, X_test, y_test = _fashion()
     keras.utils.set_random_seed(207)
     model = answer(X.copy(), Y.copy())
-    expect(model is not None, "None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
+    expect_returned(model, "학습한 모델")
     expect(
         isinstance(model, keras.Model),
         f"학습한 모델을 돌려주어야 하는데 결과의 형이 {type(model).__name__}입니다. fit의 결과는 모델이 아니라 기록입니다.",
@@ -412,14 +417,6 @@ def _images(rng: np.random.Generator, count: int, height: int, width: int, large
     return images
 
 
-def _pair(got, first: str, second: str, case: str) -> tuple:
-    expect(
-        isinstance(got, tuple | list) and len(got) == 2,
-        f"{case}: ({first}, {second}) 튜플을 돌려주어야 합니다.",
-    )
-    return tuple(got)
-
-
 def _expect_shapes(owner, wanted: list[tuple], case: str) -> None:
     """Require the shapes of all weights, in order."""
     shapes = [tuple(w.shape) for w in owner.weights]
@@ -450,7 +447,6 @@ def _linear(x: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
 def _block(answer, n: int, hidden: int, scale: float, case: str) -> keras.layers.Layer:
     """Make and build a residual layer and require its four weights."""
     layer = answer(hidden, scale=scale, name="block")
-    expect(layer is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
     expect_type(layer, keras.layers.Layer, case)
     expect(not layer.weights, f"{case}: 입력을 받기 전에 가중치가 있습니다. 가중치는 build에서 만드세요.")
     layer(tf.zeros((1, n)))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
 
-from tf_study.practice import Mismatch, expect, expect_close, expect_type, problem
+from tf_study.practice import expect, expect_close, expect_parts, expect_type, problem
 
 keras = tf.keras
 STEPS = 6
@@ -51,7 +51,6 @@ def steps_to_target(answer):
     }
     for case, (histories, target, first) in cases.items():
         got = answer({name: np.array(losses) for name, losses in histories.items()}, target)
-        expect(got is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
         expect_type(got, list, case)
         expect(
             all(isinstance(item, tuple) and len(item) == 2 for item in got),
@@ -297,11 +296,11 @@ def warmup_cosine(answer):
         "학습률이 1보다 큰 모양 (2, 3)": (np.array([[0, 7, 3], [29, 30, 31]]), 3.0, 7, 30, 0.3),
     }
     for case, (steps, peak, warmup, total, floor) in cases.items():
-        expected = _keras_cosine(steps, peak, warmup, total, floor)
+        expected = keras_cosine(steps, peak, warmup, total, floor)
         got = answer(steps.copy(), peak, warmup, total, floor)
-        late = _keras_cosine(steps, peak, 0, total, floor)
+        late = keras_cosine(steps, peak, 0, total, floor)
         ramp = np.minimum(steps / max(warmup, 1), 1) if warmup else np.ones(steps.shape)
-        longer = _keras_cosine(np.maximum(steps - warmup, 0), peak, 0, total, floor)
+        longer = keras_cosine(np.maximum(steps - warmup, 0), peak, 0, total, floor)
         expect_close(
             got,
             expected,
@@ -313,7 +312,7 @@ def warmup_cosine(answer):
                 ),
                 "웜업이 없습니다.": late,
                 "웜업을 코사인에 곱했습니다. 두 구간은 이어 붙입니다.": ramp * late,
-                "바닥 floor를 더하지 않았습니다.": _keras_cosine(steps, peak, warmup, total, 0.0),
+                "바닥 floor를 더하지 않았습니다.": keras_cosine(steps, peak, warmup, total, 0.0),
                 "코사인이 아니라 직선으로 줄였습니다.": np.where(
                     steps < warmup,
                     peak * ramp,
@@ -329,7 +328,7 @@ def warmup_cosine(answer):
         )
     for step in (0, 3, 10, 11, 55, 99, 100, 250):
         got = answer(step, 0.3, 10, 100, 0.03)
-        expect_close(got, _keras_cosine(step, 0.3, 10, 100, 0.03), f"정수 하나 step = {step}")
+        expect_close(got, keras_cosine(step, 0.3, 10, 100, 0.03), f"정수 하나 step = {step}")
 
 
 @problem("공정한 비교", minutes=20)
@@ -415,7 +414,6 @@ def _histories(
     )
     got = answer(model, loss, dict(makers), x.copy(), y.copy(), epochs, batch)
     finish, _ = model.get_weights(), model.set_weights(start)
-    expect(got is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
     expect_type(got, dict, case)
     expect(
         list(got) == list(makers),
@@ -489,10 +487,7 @@ def _trajectory(optimizer, theta, slots: tuple, gradients, done: int = 0) -> Ite
 def _call(answer: Callable, state: tuple, rest: tuple, arrays: tuple, parts: tuple, case: str) -> Sequence:
     """Call a step function; require as many results as states and untouched inputs."""
     given = [np.array(item) for item in (*state, rest[0])]
-    got = answer(*given, *rest[1:])
-    expect(got is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
-    if not isinstance(got, list | tuple) or len(got) != len(parts):
-        raise Mismatch(f"{case}: ({', '.join(parts)}) {len(parts)}개를 순서대로 돌려주어야 합니다.")
+    got = expect_parts(answer(*given, *rest[1:]), parts, case)
     for name, before, after in zip(arrays, (*state, rest[0]), given, strict=True):
         expect(
             np.array_equal(before, after),
@@ -514,8 +509,11 @@ def _adam_case(rng: np.random.Generator, shape: tuple, scale: float = 1.0) -> tu
     return rng.normal(size=shape), np.zeros(shape), np.zeros(shape), gradients
 
 
-def _keras_cosine(steps, peak: float, warmup: int, total: int, floor: float) -> np.ndarray:
-    """Return the learning rates of Keras' own schedule, in the shape of ``steps``."""
+def keras_cosine(steps, peak: float, warmup: int, total: int, floor: float = 0.0) -> np.ndarray:
+    """Return the rates of Keras' own warm-up and cosine schedule, in the shape of ``steps``.
+
+    ``total`` includes the warm-up.
+    """
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else peak,
         total - warmup,

@@ -6,7 +6,8 @@ from numbers import Real
 import keras
 import numpy as np
 
-from tf_study.practice import expect, expect_close, expect_type, problem
+from tf_study.checks.chapter03_ex01 import keras_cosine
+from tf_study.practice import expect, expect_close, expect_returned, expect_type, problem
 
 
 @problem("누적 평균에서 배치 손실 되찾기", minutes=5)
@@ -90,16 +91,16 @@ def warmup_cosine(answer):
     for case, (peak, warmup, total) in cases.items():
         callback = _callback(answer, case, peak, warmup, total)
         steps = np.arange(total + 4)
-        expected = _keras_rates(peak, warmup, total, steps)
+        expected = keras_cosine(steps, peak, warmup, total)
         expect_close(
             [_number(callback.rate(int(step)), f"{case}, rate({step})") / peak for step in steps],
             expected / peak,
             f"{case}, rate(t) / peak (t = 0, …, {total + 3})",
             tol=1e-5,
             mistakes={
-                "한 걸음 늦습니다. 0번 걸음부터 셉니다.": _keras_rates(peak, warmup, total, steps - 1) / peak,
-                "한 걸음 이릅니다. 0번 걸음부터 셉니다.": _keras_rates(peak, warmup, total, steps + 1) / peak,
-                "total은 웜업까지 더한 걸음 수입니다.": _keras_rates(peak, warmup, total + warmup, steps)
+                "한 걸음 늦습니다. 0번 걸음부터 셉니다.": keras_cosine(steps - 1, peak, warmup, total) / peak,
+                "한 걸음 이릅니다. 0번 걸음부터 셉니다.": keras_cosine(steps + 1, peak, warmup, total) / peak,
+                "total은 웜업까지 더한 걸음 수입니다.": keras_cosine(steps, peak, warmup, total + warmup)
                 / peak,
             },
         )
@@ -112,15 +113,15 @@ def warmup_cosine(answer):
             where = f"{case}, {'처음 학습' if start == 0 else '이어서 학습'}에서 쓴 학습률 / peak"
             expect_close(
                 used / peak,
-                _keras_rates(peak, warmup, total, steps) / peak,
+                keras_cosine(steps, peak, warmup, total) / peak,
                 where,
                 mistakes={
-                    "이어서 학습할 때 0번 걸음부터 다시 세었습니다.": _keras_rates(
-                        peak, warmup, total, steps - start
+                    "이어서 학습할 때 0번 걸음부터 다시 세었습니다.": keras_cosine(
+                        steps - start, peak, warmup, total
                     )
                     / peak,
-                    "걸음 수 대신 에포크마다 0으로 돌아가는 배치 번호를 썼습니다.": _keras_rates(
-                        peak, warmup, total, batches
+                    "걸음 수 대신 에포크마다 0으로 돌아가는 배치 번호를 썼습니다.": keras_cosine(
+                        batches, peak, warmup, total
                     )
                     / peak,
                     "학습률을 바꾸지 않았습니다.": np.full(len(used), 0.7) / peak,
@@ -319,15 +320,6 @@ def _expect_early(callback, values, epochs: int, kept: int, case: str) -> None:
     )
 
 
-def _keras_rates(peak: float, warmup: int, total: int, steps) -> np.ndarray:
-    """Return the rates of keras' own schedule; ``total`` includes the warm-up."""
-    decay = keras.optimizers.schedules.CosineDecay
-    schedule = (
-        decay(0.0, total - warmup, warmup_target=peak, warmup_steps=warmup) if warmup else decay(peak, total)
-    )
-    return np.array([float(schedule(int(step))) for step in steps])
-
-
 def _descend(X, y, size: int, rates) -> tuple[np.ndarray, np.ndarray]:
     """Gradient descent on the mean squared error from weights 0, one batch per rate, in NumPy."""
     w, losses = np.zeros((X.shape[1], 1)), []
@@ -340,7 +332,7 @@ def _descend(X, y, size: int, rates) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _number(value, case: str) -> float:
-    expect(value is not None, f"{case}: None이 나왔습니다. return을 빠뜨리지 않았는지 보세요.")
+    expect_returned(value, case)
     return float(value)
 
 

@@ -75,6 +75,7 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")  # in the npz files of the image sets
 NSMC_FILES = ("ratings_train.txt", "ratings_test.txt")
 FLOWER_FOLDERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 GLOVE_DIMENSIONS = (50, 100, 200, 300)
@@ -242,8 +243,7 @@ def arrays(name: str) -> tuple[Split, Split]:
     if path.is_dir():
         x_train, y_train, x_test, y_test = (read_idx(path / file) for file in IDX_FILES)
     elif path.suffix == ".npz":
-        found = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-        x_train, y_train, x_test, y_test = found.values()
+        x_train, y_train, x_test, y_test = read_npz(path, ARRAYS).values()
     else:
         return _read_cifar(path)
     if len(x_train) != len(y_train) or len(x_test) != len(y_test):

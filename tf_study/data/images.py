@@ -182,9 +182,8 @@ def moving_mnist(
 def _grey(name: str, train: int | None, test: int | None, seed: int) -> tuple[Arrays, Arrays]:
     if profile.is_full():
         return _take(fetch.arrays(name), train, test, seed)
-    with np.load(EMBEDDED / f"{name}.npz") as file:
-        parts = (file["x_train"], file["y_train"]), (file["x_test"], file["y_test"])
-    return _take(parts, train, test, seed)
+    x_train, y_train, x_test, y_test = fetch.read_npz(EMBEDDED / f"{name}.npz", fetch.ARRAYS).values()
+    return _take(((x_train, y_train), (x_test, y_test)), train, test, seed)
 
 
 def _sheet(name: str) -> Arrays:
