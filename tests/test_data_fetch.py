@@ -18,6 +18,7 @@ from tf_study.errors import StudyError
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB, several chunks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +97,10 @@ def files(folder) -> set[str]:
 # Downloads
 
 
-def test_download_verifies_and_leaves_only_the_file(server, tmp_path):
+@pytest.mark.parametrize("digest", [DIGEST, MD5])
+def test_download_verifies_and_leaves_only_the_file(server, tmp_path, digest):
     target = tmp_path / "deep" / "file.bin"
-    assert fetch.download(server.url, target, len(CONTENT), DIGEST) == target
+    assert fetch.download(server.url, target, len(CONTENT), digest) == target
     assert target.read_bytes() == CONTENT and files(target.parent) == {"file.bin"}
     fetch.download(server.url, target, len(CONTENT), DIGEST)
     assert server.requests == [None]  # the second call found it
@@ -136,13 +138,14 @@ def test_no_network_keeps_the_part(tmp_path, offline):
     assert "인터넷" in one_sentence(error) and files(tmp_path) == {"file.bin.part"}
 
 
-def test_wrong_checksum_deletes_and_retries_cleanly(server, tmp_path):
+@pytest.mark.parametrize("digest", [DIGEST, MD5])
+def test_wrong_checksum_deletes_and_retries_cleanly(server, tmp_path, digest):
     server.body = CONTENT[::-1]
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST)
+        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), digest)
     assert "체크섬" in one_sentence(error) and files(tmp_path) == set()
     server.body = CONTENT
-    assert fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST).is_file()
+    assert fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), digest).is_file()
 
 
 @pytest.mark.parametrize("body", [b"<html>sign in first</html>", CONTENT + b"more"])

@@ -152,3 +152,20 @@ def test_real_cifar10_and_flowers_load(full):
 def test_import_leaves_tensorflow_alone():
     code = "import sys, tf_study.data.images; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_weights_are_found_in_the_cache_of_keras_and_checked(tmp_path, monkeypatch):
+    import h5py
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TF_STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TF_STUDY_DATA", raising=False)
+    path = tmp_path / "models" / "efficientnetb0_notop.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file["a"] = 1
+    assert images.efficientnet_weights() == path
+    path.write_bytes(b"<html>")
+    with pytest.raises(StudyError, match="깨졌거나"):
+        images.efficientnet_weights()
+    assert path.exists()

@@ -1,7 +1,7 @@
-"""Finds the real data sets of the ``full`` profile: ``$TF_STUDY_DATA``, then caches, then a download.
+"""Finds the real data sets and weights of the ``full`` profile: ``$TF_STUDY_DATA``, then caches, then a download.
 
 A file that lies in one of the folders is only read, never changed or deleted. A download goes to
-``<name>.part``, is resumed when it was cut off, checked by size and SHA-256, and renamed as the last
+``<name>.part``, is resumed when it was cut off, checked by size and digest, and renamed as the last
 step, so that a file under its final name is whole.
 """
 
@@ -47,12 +47,15 @@ Split = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Download:
-    """One published file: where it is, where it goes below the cache folder, and how it is recognised."""
+    """One published file: where it is, where it goes below the cache folder, and how it is recognised.
+
+    ``digest`` is the published SHA-256 or, for files that Keras itself distributes, MD5, in hexadecimal.
+    """
 
     url: str
     path: str
     size: int
-    sha256: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ FLOWER_FOLDERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 GLOVE_DIMENSIONS = (50, 100, 200, 300)
 
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
+_KERAS_MODELS = "https://storage.googleapis.com/keras-applications"
 _NSMC = "https://raw.githubusercontent.com/e9t/nsmc/master"
 _GLOVE = Download(
     "https://nlp.stanford.edu/data/glove.6B.zip",
@@ -164,6 +168,17 @@ SOURCES = {
         ),
         members=NSMC_FILES,
     ),
+    "efficientnetb0": Source(
+        ("efficientnetb0_notop.h5",),
+        (
+            Download(
+                f"{_KERAS_MODELS}/efficientnetb0_notop.h5",
+                "efficientnetb0_notop.h5",
+                16705208,
+                "50bc09e76180e00e4465e1a485ddc09d",
+            ),
+        ),
+    ),
     "glove": Source(("glove.6B.50d.txt", "glove.6B.zip"), (_GLOVE,)),
     **{
         f"glove_{dim}": Source((f"glove.6B.{dim}d.txt", "glove.6B.zip"), (_GLOVE,))
@@ -182,7 +197,8 @@ def locate(name: str) -> Path:
         ``mnist``: the npz file. ``fashion_mnist``: an npz file or the folder of the four idx files.
         ``cifar10``: an npz file or the official tar.gz. (Use :func:`arrays` for these three.)
         ``flowers``: the folder with one sub-folder per class. ``imdb``: the folder ``aclImdb`` or the
-        official tar.gz. ``nsmc``: the folder of the two TSV files. ``glove`` (50 d), ``glove_100``,
+        official tar.gz. ``nsmc``: the folder of the two TSV files. ``efficientnetb0``: the weights without
+        the classification head, HDF5. ``glove`` (50 d), ``glove_100``,
         ``glove_200``, ``glove_300``: the text file or the official zip.
 
     Raises:
@@ -203,7 +219,7 @@ def locate(name: str) -> Path:
             if (folder / source.archive).is_file():
                 return _unpack(folder / source.archive, source.places[0])
     for item in source.downloads:
-        download(item.url, cache_folder() / item.path, item.size, item.sha256)
+        download(item.url, cache_folder() / item.path, item.size, item.digest)
     return locate(name)
 
 
@@ -213,9 +229,9 @@ def cache_folder() -> Path:
 
 
 def _folders() -> list[Path]:
-    """Return the folders to search: the learner's own, this package's cache, that of Keras."""
+    """Return the folders to search: the learner's own, this package's cache, those of Keras."""
     keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    folders = [cache_folder(), keras_home / "datasets"]
+    folders = [cache_folder(), keras_home / "datasets", keras_home / "models"]
     if os.environ.get(DATA_VARIABLE):
         own = Path(os.environ[DATA_VARIABLE]).expanduser()
         if not own.is_dir():
@@ -325,7 +341,7 @@ class _WrongFile(Exception):
     """What the server sends is not the published file."""
 
 
-def download(url: str, target: Path, size: int, sha256: str | None = None) -> Path:
+def download(url: str, target: Path, size: int, digest: str | None = None) -> Path:
     """Download a file, showing its progress, unless it is there already.
 
     An interrupted download leaves ``<target>.part``; the next call goes on from there. While bytes keep
@@ -335,7 +351,7 @@ def download(url: str, target: Path, size: int, sha256: str | None = None) -> Pa
         url: http or https address.
         target: final path; its folder is made.
         size: expected number of bytes.
-        sha256: expected digest in hexadecimal; ``None`` checks the size only.
+        digest: expected SHA-256 (64 hexadecimal digits) or MD5 (32); ``None`` checks the size only.
 
     Returns:
         ``target``.
@@ -358,7 +374,7 @@ def download(url: str, target: Path, size: int, sha256: str | None = None) -> Pa
             else:
                 if _length(part) <= done:
                     raise _NetworkError("연결 끊김")
-        if part.stat().st_size != size or (sha256 is not None and _digest(part) != sha256):
+        if part.stat().st_size != size or (digest is not None and _digest(part, digest) != digest):
             raise _WrongFile
         os.replace(part, target)
     except _WrongFile as error:
@@ -416,9 +432,10 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, expected: str) -> str:
+    """Return the digest of a file by the algorithm that gives as many digits as ``expected`` has."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "md5" if len(expected) == 32 else "sha256").hexdigest()
 
 
 def _not_writable(folder: Path) -> StudyError:

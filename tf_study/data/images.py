@@ -135,6 +135,24 @@ def flowers() -> Path:
     return fetch.locate("flowers") if profile.is_full() else EMBEDDED / "flowers"
 
 
+def efficientnet_weights() -> Path:
+    """Return the file of EfficientNetB0's ImageNet weights without the classification head.
+
+    For ``keras.applications.EfficientNetB0(include_top=False, weights=efficientnet_weights())``. Needed by
+    the full profile only: nothing of it is embedded. Source: Keras Applications (Apache 2.0), from
+    M. Tan and Q. Le (2019), arXiv:1905.11946.
+
+    Raises:
+        StudyError: if the file cannot be had or is damaged.
+    """
+    import h5py
+
+    path = fetch.locate("efficientnetb0")
+    if not h5py.is_hdf5(path):
+        raise fetch.damaged(path)
+    return path
+
+
 def moving_mnist(
     sequences: int, length: int = 20, size: int = 64, digits: int = 2, seed: int = 0
 ) -> np.ndarray:
