@@ -21,7 +21,8 @@ MAX_OUTPUT_LINES = 30
 OPENING = ("**핵심 질문**", "**학습 목표**", "**선수 학습**", "**예상 시간**", "**이 노트북에서 만드는 것**")
 HEADINGS = ("검증", "함정", "실무에서는", "요약", "확인 문제", "참고문헌", "다음 노트북")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff]")
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+NUMBERED = re.compile(r"(실습 )?\d+\.\d+ .")
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 WORD = re.compile(r"[가-힣]")
@@ -128,17 +129,24 @@ def file_size(notebook: NotebookNode, context: Context) -> Iterator[str]:
 
 
 def links(notebook: NotebookNode, context: Context) -> Iterator[str]:
-    """Every relative link leads to a file, or to a notebook of a chapter that is not built yet."""
+    """Every relative link leads to a file, or to a notebook of a chapter that is not built yet.
+
+    A link whose text is a numbered title carries the title of the notebook it leads to.
+    """
     planned = {
         ROOT / item.path
         for chapter in curriculum.chapters()
         if not chapter.built
         for item in (*chapter.lectures, *chapter.practices)
     }
-    for target in LINK.findall(CODE.sub(" ", text_of(notebook))):
+    for name, target in LINK.findall(CODE.sub(" ", text_of(notebook))):
         path = (context.folder / target.split("#")[0]).resolve()
         if not path.exists() and path not in planned:
             yield f"링크가 가리키는 파일이 없습니다: {target}"
+        elif path.exists() and path.suffix == ".ipynb" and NUMBERED.match(name):
+            title = notebooks.read(path).cells[0].source.splitlines()[0].removeprefix("# ")
+            if name != title:
+                yield f"링크의 제목 '{name}'이 노트북의 제목 '{title}'과 다릅니다."
 
 
 def no_private_text(notebook: NotebookNode, context: Context) -> Iterator[str]:

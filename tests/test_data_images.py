@@ -1,5 +1,7 @@
 """The picture sets: shapes, order, sizes, films, and the claims the embedded stand-ins make."""
 
+import dataclasses
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_study.data import images
+from tf_study.data import fetch, images
 from tf_study.errors import StudyError
 
 ROOT = Path(__file__).parents[1]
@@ -154,18 +156,33 @@ def test_import_leaves_tensorflow_alone():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_weights_are_found_in_the_cache_of_keras_and_checked(tmp_path, monkeypatch):
-    import h5py
-
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("TF_STUDY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("TF_STUDY_DATA", raising=False)
-    path = tmp_path / "models" / "efficientnetb0_notop.h5"
-    path.parent.mkdir()
-    with h5py.File(path, "w") as file:
-        file["a"] = 1
-    assert images.efficientnet_weights() == path
-    path.write_bytes(b"<html>")
+def test_weights_are_checked_and_put_where_keras_looks(tmp_path, monkeypatch):
+    for variable in ("KERAS_HOME", "TF_STUDY_CACHE", "TF_STUDY_DATA"):
+        folder = tmp_path / variable
+        folder.mkdir()
+        monkeypatch.setenv(variable, str(folder))
+    own = tmp_path / "TF_STUDY_DATA" / "efficientnetb0_notop.h5"
+    own.write_bytes(b"<html>")
     with pytest.raises(StudyError, match="깨졌거나"):
         images.efficientnet_weights()
-    assert path.exists()
+    assert own.exists() and not list((tmp_path / "KERAS_HOME").rglob("*.h5"))
+
+    content = b"the published file"
+    own.write_bytes(content)
+    item = dataclasses.replace(
+        fetch.SOURCES["efficientnetb0"].downloads[0], digest=hashlib.md5(content).hexdigest()
+    )
+    source = dataclasses.replace(fetch.SOURCES["efficientnetb0"], downloads=(item,))
+    monkeypatch.setitem(fetch.SOURCES, "efficientnetb0", source)
+    assert images.efficientnet_weights() == "imagenet"
+    assert (tmp_path / "KERAS_HOME" / "models" / own.name).read_bytes() == content
+    own.unlink()
+    assert images.efficientnet_weights() == "imagenet"  # found where Keras keeps it
+
+
+def test_weights_have_the_name_and_digest_that_keras_expects():
+    from keras.src.applications import efficientnet
+
+    (item,) = fetch.SOURCES["efficientnetb0"].downloads
+    assert item.digest == efficientnet.WEIGHTS_HASHES["b0"][1]
+    assert item.url == efficientnet.BASE_WEIGHTS_PATH + item.path

@@ -148,6 +148,7 @@ SPOILT = [
     ("lecture", "metadata", change_kernel, "kernelspec"),
     ("lecture", "metadata", change_ids, "id"),
     ("lecture", "links", append_text("[없음](missing.ipynb)"), "missing.ipynb"),
+    ("lecture", "links", append_text("[1.3 미분](03_automatic_differentiation.ipynb)"), "1.3 자동 미분"),
     ("lecture", "no_private_text", append_text("/home/someone/file"), "절대 경로"),
     ("lecture", "no_private_text", append_text("http" + "://example.org"), "웹 주소"),
     ("lecture", "korean", append_text("손실함수를 줄입니다."), "손실 함수"),

@@ -18,7 +18,7 @@ preferences_ko        list of prompt, chosen, rejected         310 written pairs
 instructions_ko       list of instruction, input, output       310 written instructions
 glove                 vocabulary and vectors                   5,000 / 400,000 words
 fasttext              vocabulary and vectors of a .vec file    any file
-efficientnet_weights  HDF5 file of ImageNet weights            none / EfficientNetB0 without its head
+efficientnet_weights  makes sure that Keras finds the weights  none / EfficientNetB0 without its head
 ====================  =======================================  =============================================
 
 Sources and licences: ``README.md`` beside this file, or ``python main.py data``.

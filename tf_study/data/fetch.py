@@ -223,6 +223,34 @@ def locate(name: str) -> Path:
     return locate(name)
 
 
+def keras_weights(name: str) -> Path:
+    """Return the path of a weights file where ``keras.applications`` looks for it, after checking its digest.
+
+    A file found elsewhere is copied there: for a file with a wrong digest Keras would start a download of
+    its own, and delete the file if that fails.
+
+    Raises:
+        StudyError: as :func:`locate`, and if the file is damaged.
+    """
+    path, (item,) = locate(name), SOURCES[name].downloads
+    if _digest(path, item.digest) != item.digest:
+        raise damaged(path)
+    target = _keras_home() / "models" / item.path
+    if path != target:
+        part = target.with_name(target.name + ".part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, part)
+            os.replace(part, target)
+        except OSError as error:
+            raise _not_writable(target.parent) from error
+    return target
+
+
+def _keras_home() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
 def cache_folder() -> Path:
     """Return the folder for downloads: ``$TF_STUDY_CACHE`` or ``~/.cache/tf_study``; it may not exist yet."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/tf_study").expanduser()
@@ -230,8 +258,7 @@ def cache_folder() -> Path:
 
 def _folders() -> list[Path]:
     """Return the folders to search: the learner's own, this package's cache, those of Keras."""
-    keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    folders = [cache_folder(), keras_home / "datasets", keras_home / "models"]
+    folders = [cache_folder(), _keras_home() / "datasets", _keras_home() / "models"]
     if os.environ.get(DATA_VARIABLE):
         own = Path(os.environ[DATA_VARIABLE]).expanduser()
         if not own.is_dir():

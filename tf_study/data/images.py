@@ -135,22 +135,22 @@ def flowers() -> Path:
     return fetch.locate("flowers") if profile.is_full() else EMBEDDED / "flowers"
 
 
-def efficientnet_weights() -> Path:
-    """Return the file of EfficientNetB0's ImageNet weights without the classification head.
+def efficientnet_weights() -> str:
+    """Make sure that Keras finds EfficientNetB0's ImageNet weights without a download of its own.
 
-    For ``keras.applications.EfficientNetB0(include_top=False, weights=efficientnet_weights())``. Needed by
-    the full profile only: nothing of it is embedded. Source: Keras Applications (Apache 2.0), from
-    M. Tan and Q. Le (2019), arXiv:1905.11946.
+    For ``keras.applications.EfficientNetB0(include_top=False, weights=efficientnet_weights())``. A path
+    would not do: only for ``"imagenet"`` does Keras build the layer that rescales the input to fit the
+    weights. Needed by the full profile only. Source: Keras Applications (Apache 2.0), from M. Tan and
+    Q. Le (2019), arXiv:1905.11946.
+
+    Returns:
+        ``"imagenet"``.
 
     Raises:
         StudyError: if the file cannot be had or is damaged.
     """
-    import h5py
-
-    path = fetch.locate("efficientnetb0")
-    if not h5py.is_hdf5(path):
-        raise fetch.damaged(path)
-    return path
+    fetch.keras_weights("efficientnetb0")
+    return "imagenet"
 
 
 def moving_mnist(
