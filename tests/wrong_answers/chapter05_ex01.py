@@ -199,16 +199,11 @@ def block_unchanged(x, filters, stride=1):
     return x
 
 
-def block_frozen(x, filters, stride=1):
-    """Normalise with the moving statistics in training too."""
-    y = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x)
-    y = layers.ReLU()(layers.BatchNormalization()(y, training=False))
-    y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
-    y = layers.BatchNormalization()(y, training=False)
-    if stride != 1 or x.shape[-1] != filters:
-        x = layers.Conv2D(filters, 1, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization()(x, training=False)
-    return layers.ReLU()(layers.Add()([x, y]))
+def block_stacked(x, filters, stride=1):
+    """Let the second convolution read the input too."""
+    y = _conv_bn(x, filters, 3, stride) if stride != 1 or x.shape[-1] != filters else x
+    z = layers.ReLU()(_conv_bn(x, filters, 3, stride))
+    return layers.ReLU()(layers.Add()([_conv_bn(y, filters, 3, 1), z]))
 
 
 def _network(shape, widths, classes, mistake):
@@ -370,7 +365,9 @@ def _train(model, augment, train_set, val_set, epochs, batch_size, peak, mistake
     rate = peak if mistake == "constant" else rate
     batches = tf.data.Dataset.from_tensor_slices(train_set)
     if mistake == "augment once":
-        images = np.concatenate([augment(train_set[0][i : i + batch_size]) for i in range(0, count, batch_size)])
+        images = np.concatenate(
+            [augment(train_set[0][i : i + batch_size]) for i in range(0, count, batch_size)]
+        )
         batches = tf.data.Dataset.from_tensor_slices((images, train_set[1]))
     if mistake == "shuffle once":
         batches = batches.shuffle(count, reshuffle_each_iteration=False)
@@ -606,7 +603,7 @@ WRONG = {
         standardize_255,
     ],
     "count_cost": [*_costs(), cost_example, cost_float, cost_swapped],
-    "residual_block": [*_blocks(), block_unchanged, block_frozen],
+    "residual_block": [*_blocks(), block_unchanged, block_stacked],
     "build_network": [*_networks(), network_tensor, network_fixed],
     "augment": [
         *_augments(),
