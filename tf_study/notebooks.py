@@ -23,10 +23,10 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 
-from tf_study import curriculum
+from tf_study import curriculum, profile
 from tf_study.errors import StudyError
 
-CELL_TIMEOUT = 300
+CELL_TIMEOUT = 300  # seconds, small profile
 IGNORE = "nbval-ignore-output"
 METADATA = {
     "kernelspec": {"display_name": "Python (tf_study)", "language": "python", "name": "tf_study"},
@@ -91,7 +91,7 @@ def execute(notebook: NotebookNode, folder: Path, measure: bool = False) -> floa
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
-        timeout=CELL_TIMEOUT,
+        timeout=None if profile.is_full() else CELL_TIMEOUT,
         kernel_name=CURRENT_ENV_KERNEL_NAME,
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,

@@ -16,7 +16,7 @@ from tf_study.practice import expect, expect_close, expect_parts, expect_returne
 from tf_study.profile import pick
 
 keras, layers = tf.keras, tf.keras.layers
-TARGET = pick(small=0.7, full=0.85)
+TARGET = pick(small=0.65, full=0.85)
 BN = layers.BatchNormalization
 
 
