@@ -141,7 +141,7 @@ def residual_block(answer):
                 "지름길을 더하지 않았습니다.": _block(parts, x, stride, False, skip=False),
             },
         )
-        means = [np.array(norm.moving_mean) for norm in parts.norms]
+        means = [norm.moving_mean.numpy() for norm in parts.norms]
         with tf.GradientTape() as tape:
             got = model(x, training=True)
             loss = tf.reduce_sum(got * tf.constant(rng.normal(size=got.shape), tf.float32))
@@ -223,7 +223,7 @@ def build_network(answer):
         )
         expect(maps.min() >= 0, f"{case}: 전역 평균 풀링의 입력에 음수가 있습니다. 마지막 ReLU를 보세요.")
         expect_close(features, maps.mean(axis=(1, 2)), f"{case}, Dense의 입력", tol=1e-4)
-        linear = features @ np.array(heads[0].kernel) + np.array(heads[0].bias)
+        linear = features @ heads[0].kernel.numpy() + heads[0].bias.numpy()
         shifted = np.exp(linear - linear.max(axis=1, keepdims=True))
         expect_close(
             logits,
@@ -350,7 +350,7 @@ def train(answer):
         done = int(model.optimizer.iterations.numpy())
         expect(done == steps, f"{case}: 걸음 수가 다릅니다. 기대한 값은 {steps}, 나온 값은 {done}입니다.")
         _check_pictures(spy, augmented, count, held, batch_size, epochs, case)
-        logits = pictures.reshape(len(pictures), -1) @ np.array(model.weights[0]) + np.array(model.weights[1])
+        logits = pictures.reshape(len(pictures), -1) @ model.weights[0].numpy() + model.weights[1].numpy()
         wanted = -np.mean(log_softmax(logits[count:], axis=1)[np.arange(held), labels[count:]])
         expect_close(
             history["val_loss"][-1],
