@@ -76,3 +76,8 @@ def test_contour_draws_the_path_with_start_and_end():
     )
     assert [line.get_marker() for line in axis.lines] == [".", "o", "*"]
     assert np.array_equal(axis.lines[0].get_xydata(), path)
+
+
+def test_heatmap_of_zeros_is_centred():
+    axes = plots.heatmap(np.zeros((2, 2)), title="제목", diverging=True)
+    assert axes.images[0].get_clim() == (-1, 1)

@@ -149,7 +149,7 @@ def heatmap(
     """
     matrix = np.asarray(matrix)
     ax = ax if ax is not None else plt.subplots()[1]
-    limit = np.abs(matrix).max() if diverging else None
+    limit = (np.abs(matrix).max() or 1.0) if diverging else None
     picture = ax.imshow(
         matrix,
         cmap="RdBu_r" if diverging else "viridis",
