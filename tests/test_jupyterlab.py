@@ -93,6 +93,8 @@ def test_jupyterlab_finds_the_kernel_and_runs_a_cell(lab):
         page.goto(f"{address}/lab/tree/{path.name}?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         expect(page.locator(".jp-KernelName")).to_contain_text("Python (tf_study)", timeout=60_000)
+        idle = page.get_by_role("button", name="Python (tf_study) | Idle")
+        expect(idle).to_be_visible(timeout=60_000)  # a cell run before the kernel is connected is dropped
         page.locator(".jp-CodeCell .jp-Editor").first.click()
         page.keyboard.press("Shift+Enter")
         output = page.locator(".jp-OutputArea-output", has_text="실행됨 10")
