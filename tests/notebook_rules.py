@@ -5,6 +5,7 @@ violation. ``LECTURE``, ``SOLUTION`` and ``LEARNER`` say which rules hold for wh
 """
 
 import ast
+import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -144,9 +145,15 @@ def links(notebook: NotebookNode, context: Context) -> Iterator[str]:
         if not path.exists() and path not in planned:
             yield f"링크가 가리키는 파일이 없습니다: {target}"
         elif path.exists() and path.suffix == ".ipynb" and NUMBERED.match(name):
-            title = notebooks.read(path).cells[0].source.splitlines()[0].removeprefix("# ")
+            title = _title(path)
             if name != title:
                 yield f"링크의 제목 '{name}'이 노트북의 제목 '{title}'과 다릅니다."
+
+
+@functools.cache
+def _title(path: Path) -> str:
+    """Return the heading of a notebook; many notebooks link to the same few."""
+    return notebooks.read(path).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
 def no_private_text(notebook: NotebookNode, context: Context) -> Iterator[str]:

@@ -67,6 +67,18 @@ def test_expect_returned_parts_and_type():
         practice.expect_type(1.0, int, "경우")
 
 
+def test_expect_logits():
+    assert practice.expect_logits([0.5, -2.0], (2,), "경우").tolist() == [0.5, -2.0]
+    for got, said in (
+        (None, "경우: None.*return"),
+        ([[0.5], [1.0]], r"모양이 \(2,\)이어야 하는데 \(2, 1\)"),
+        ([1, 2], "유한한 실수"),
+        ([1.0, np.nan], "유한한 실수"),
+    ):
+        with pytest.raises(practice.Mismatch, match=said):
+            practice.expect_logits(got, (2,), "경우")
+
+
 def test_a_known_mistake_is_named():
     mistakes = {"부호가 반대입니다.": [-1.0, -2.0], "두 배입니다.": [2.0, 4.0], "뜻 없는 후보": [1.0, 2.0]}
     with pytest.raises(practice.Mismatch, match="부호가 반대"):

@@ -192,6 +192,21 @@ def expect_type(got, kind: type, case: str) -> None:
         raise Mismatch(f"{case}: 결과의 형이 {kind.__name__}여야 하는데 {type(got).__name__}입니다.")
 
 
+def expect_logits(got, shape: tuple[int, ...], case: str) -> np.ndarray:
+    """Return ``got`` as an array if it holds finite real numbers of this shape, else raise :class:`Mismatch`.
+
+    Args:
+        got: the learner's logits, array-like.
+        shape: the shape they must have, such as (N,) or (N, K).
+        case: which input this was, in Korean.
+    """
+    expect_returned(got, case)
+    got = np.asarray(got)
+    expect(got.shape == shape, f"{case}: 로짓의 모양이 {shape}이어야 하는데 {got.shape}입니다.")
+    expect(got.dtype.kind == "f" and np.isfinite(got).all(), f"{case}: 유한한 실수의 로짓이어야 합니다.")
+    return got
+
+
 def _difference(got, expected, tol: float, dtype) -> str | None:
     """Return in Korean how ``got`` differs from ``expected``, or ``None`` if it does not."""
     if got is None:

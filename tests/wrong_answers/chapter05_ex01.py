@@ -11,6 +11,15 @@ keras = tf.keras
 layers = keras.layers
 
 
+def _variants(base, mistakes):
+    """Yield ``base`` with each mistake, named after both; ``mistakes`` maps the mistake to its description."""
+    for mistake, text in mistakes.items():
+        answer = functools.partial(base, mistake=mistake)
+        answer.__name__ = f"{base.__name__.removeprefix('_')}_{mistake.replace(' ', '_')}"
+        answer.__doc__ = text
+        yield answer
+
+
 def standardize_own(x, reference):
     """Use the statistics of the pictures themselves."""
     return ((x - x.mean((0, 1, 2))) / np.maximum(x.std((0, 1, 2)), 1e-9)).astype("float32")
@@ -110,10 +119,7 @@ def _costs():
         "dense macs": "Count no multiplications in the dense layer.",
         "flops": "Count multiplications and additions apart.",
     }
-    for mistake, text in names.items():
-        answer = functools.partial(_cost, mistake=mistake)
-        answer.__name__, answer.__doc__ = "cost_" + mistake.replace(" ", "_"), text
-        yield answer
+    yield from _variants(_cost, names)
 
 
 def cost_example(plan, shape):
@@ -188,10 +194,7 @@ def _blocks():
         "average": "Average instead of adding.",
         "bias": "Keep a bias before the normalisation.",
     }
-    for mistake, text in names.items():
-        answer = functools.partial(_block, mistake=mistake)
-        answer.__name__, answer.__doc__ = "block_" + mistake.replace(" ", "_"), text
-        yield answer
+    yield from _variants(_block, names)
 
 
 def block_unchanged(x, filters, stride=1):
@@ -251,10 +254,7 @@ def _networks():
         "ten": "Always return ten classes.",
         "head bias": "Leave the bias out of the head.",
     }
-    for mistake, text in names.items():
-        answer = functools.partial(_network, mistake=mistake)
-        answer.__name__, answer.__doc__ = "network_" + mistake.replace(" ", "_"), text
-        yield answer
+    yield from _variants(_network, names)
 
 
 def network_tensor(shape, widths, classes):
@@ -309,10 +309,7 @@ def _augments():
         "vertical": "Turn the picture upside down.",
         "both": "Mirror in both directions.",
     }
-    for mistake, text in names.items():
-        answer = functools.partial(_augment, mistake=mistake)
-        answer.__name__, answer.__doc__ = "augment_" + mistake.replace(" ", "_"), text
-        yield answer
+    yield from _variants(_augment, names)
 
 
 def augment_channels(x, shift=4):
@@ -419,10 +416,7 @@ def _trains():
         "one less": "Train one epoch less.",
         "object": "Return the History object.",
     }
-    for mistake, text in names.items():
-        answer = functools.partial(_train, mistake=mistake)
-        answer.__name__, answer.__doc__ = "train_" + mistake.replace(" ", "_"), text
-        yield answer
+    yield from _variants(_train, names)
 
 
 def train_nothing(model, augment, train_set, val_set, epochs, batch_size, peak):

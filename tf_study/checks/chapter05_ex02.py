@@ -12,7 +12,15 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, recall_score
 
 from tf_study import data
-from tf_study.practice import expect, expect_close, expect_parts, expect_returned, expect_type, problem
+from tf_study.practice import (
+    expect,
+    expect_close,
+    expect_logits,
+    expect_parts,
+    expect_returned,
+    expect_type,
+    problem,
+)
 from tf_study.profile import pick
 
 keras, layers = tf.keras, tf.keras.layers
@@ -502,10 +510,4 @@ def predict_flowers(answer):
 
 
 def _logits(answer: Callable, paths: list[str], case: str) -> np.ndarray:
-    got = answer(list(paths))
-    expect_returned(got, case)
-    got = np.asarray(got)
-    shape = (len(paths), len(data.FLOWER_CLASSES))
-    expect(got.shape == shape, f"{case}: 로짓의 모양이 {shape}이어야 하는데 {got.shape}입니다.")
-    expect(got.dtype.kind == "f" and np.isfinite(got).all(), f"{case}: 유한한 실수의 로짓이어야 합니다.")
-    return got
+    return expect_logits(answer(list(paths)), (len(paths), len(data.FLOWER_CLASSES)), case)

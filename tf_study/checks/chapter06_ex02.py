@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_study import data
-from tf_study.practice import expect, expect_close, expect_returned, expect_type, problem
+from tf_study.practice import expect, expect_close, expect_logits, expect_type, problem
 from tf_study.profile import pick
 
 keras = tf.keras
@@ -356,14 +356,7 @@ def predict_reviews(answer):
 
 
 def _logits(answer: Callable, texts: list[str], case: str) -> np.ndarray:
-    got = answer(list(texts))
-    expect_returned(got, case)
-    got = np.asarray(got)
-    expect(
-        got.shape == (len(texts),), f"{case}: 로짓의 모양이 {(len(texts),)}이어야 하는데 {got.shape}입니다."
-    )
-    expect(got.dtype.kind == "f" and np.isfinite(got).all(), f"{case}: 유한한 실수의 로짓이어야 합니다.")
-    return got.astype(float)
+    return expect_logits(answer(list(texts)), (len(texts),), case).astype(float)
 
 
 @problem("형태소의 기여", minutes=10)
