@@ -15,7 +15,7 @@ study: $(VENV)/.base
 	$(BIN)/python main.py
 	$(BIN)/python main.py study
 
-test: $(VENV)/.dev
+test: $(VENV)/.advanced
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --nbval -n $(JOBS) --dist loadscope -q --durations=10 $(PYTEST_ARGS)
 

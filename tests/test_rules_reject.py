@@ -53,6 +53,11 @@ def add_long_output(notebook):
     code(notebook, 1).outputs.append(nbformat.v4.new_output("stream", name="stdout", text="줄\n" * 31))
 
 
+def add_skipped_reference(notebook):
+    output = nbformat.v4.new_output("stream", name="stdout", text="[생략] torch 패키지가 없어 비교하지 않았으니\n")
+    code(notebook, 1).outputs.append(output)
+
+
 def add_semicolon(notebook):
     code(notebook, 1).source += ";"
 
@@ -144,6 +149,7 @@ SPOILT = [
     ("lecture", "clean_run", add_error, "오류 출력"),
     ("lecture", "clean_run", add_stderr, "stderr"),
     ("lecture", "clean_run", add_long_output, "30줄"),
+    ("lecture", "clean_run", add_skipped_reference, "비교하지 않은 기준"),
     ("lecture", "clean_run", add_semicolon, ";"),
     ("lecture", "metadata", change_kernel, "kernelspec"),
     ("lecture", "metadata", change_ids, "id"),

@@ -1,7 +1,10 @@
+import re
+
 import numpy as np
 import pytest
+from nbval.plugin import get_sanitize_patterns
 
-from tf_study import verify
+from tf_study import curriculum, verify
 
 
 def test_close_prints_the_same_line_for_any_small_error(capsys):
@@ -62,3 +65,27 @@ def test_differs():
     for actual, expected in (([1.0], [1.2]), ([1.0], [1.0, 2.0]), ([np.nan], [0.0])):
         with pytest.raises(AssertionError, match="검증 실패"):
             verify.differs("같음", actual, expected, by=0.5)
+
+
+def test_an_optional_reference_is_named_and_a_missing_one_said(capsys):
+    assert verify.available("numpy")
+    assert capsys.readouterr().out == ""
+    assert not verify.available("numpy", "no_such_package")
+    assert capsys.readouterr().out == (
+        "[생략] no_such_package 패키지가 없어 비교하지 않았으니 make advanced를 실행하세요.\n"
+    )
+    verify.close("로짓", 1.0, 1.0, against="transformers")
+    verify.equal("번호", [1], [1], against="transformers")
+    assert capsys.readouterr().out.count("[검증: transformers]") == 2
+    with pytest.raises(AssertionError, match="검증 실패"):
+        verify.close("로짓", 1.0, 2.0, against="transformers")
+
+
+def test_stored_outputs_agree_with_and_without_the_optional_reference():
+    rules = get_sanitize_patterns((curriculum.ROOT / "tests" / "nbval_sanitize.cfg").read_text("utf-8"))
+    assert len(rules) == 2
+    compared = "[검증] 가\n[검증: transformers] 나\n[검증: torch] 다\n끝 1.5\n"
+    skipped = "[검증] 가\n[생략] torch 패키지가 없어\n끝 1.5\n"
+    for pattern, replacement in rules:
+        compared, skipped = (re.sub(pattern, replacement, text) for text in (compared, skipped))
+    assert compared == skipped == "[검증] 가\n끝 1.5\n"
