@@ -54,7 +54,9 @@ def add_long_output(notebook):
 
 
 def add_skipped_reference(notebook):
-    output = nbformat.v4.new_output("stream", name="stdout", text="[생략] torch 패키지가 없어 비교하지 않았으니\n")
+    output = nbformat.v4.new_output(
+        "stream", name="stdout", text="[생략] torch 패키지가 없어 비교하지 않았으니\n"
+    )
     code(notebook, 1).outputs.append(output)
 
 
