@@ -62,6 +62,9 @@ def list_notebooks(options: argparse.Namespace) -> int:
         for item in chapter.practices:
             marks = notebooks.marks(notebooks.read(ROOT / item.path))
             print(f"     {item.path}  {item.title} ({item.minutes}분)  {''.join(marks)}")
+    for number, project in enumerate(curriculum.projects(), start=1):
+        where = f"\n     {project.walkthrough}" if project.built else " (준비 중)"
+        print(f"프로젝트 {number} {project.title}{where}")
     return 0
 
 

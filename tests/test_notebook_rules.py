@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from notebook_rules import (
+    EVERY,
     LEARNER,
     LECTURE,
     ROOT,
     SOLUTION,
     Context,
     code_cells,
+    compared_share,
     tags_of,
     text_of,
     verifications,
@@ -28,6 +30,9 @@ def cases():
         else:
             yield from ((item.solution, item.minutes, rule) for rule in SOLUTION)
             yield from ((item.path, item.minutes, rule) for rule in LEARNER)
+    for project in curriculum.projects():
+        if project.built:
+            yield from ((project.walkthrough, 0, rule) for rule in (*EVERY, compared_share))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,8 @@ def test_notebook_files_are_those_of_the_curriculum():
     expected = set(notebooks.all_paths())
     found = {
         path.relative_to(ROOT)
-        for path in ROOT.glob("chapter*/**/*.ipynb")
+        for folder in ("chapter*", "projects")
+        for path in ROOT.glob(f"{folder}/**/*.ipynb")
         if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
     }
     assert found == expected
@@ -53,6 +59,7 @@ def test_the_curriculum_is_complete():
     assert [chapter.number for chapter in chapters] == list(range(1, 18))
     assert sum(len(chapter.lectures) for chapter in chapters) == 74
     assert sum(len(chapter.practices) for chapter in chapters) == 30
+    assert len(curriculum.projects()) == 7
 
 
 @pytest.mark.parametrize("chapter", BUILT, ids=lambda chapter: chapter.folder)

@@ -1,4 +1,4 @@
-"""The curriculum as data, read from ``curriculum.toml``: chapters, notebooks, formulas, keywords."""
+"""The curriculum as data, read from ``curriculum.toml``: chapters, notebooks, formulas, keywords, projects."""
 
 import tomllib
 from dataclasses import dataclass
@@ -51,12 +51,47 @@ class Chapter:
         return int(self.folder[7:9])
 
 
+@dataclass(frozen=True)
+class Project:
+    """One application.
+
+    Attributes:
+        folder: relative to the repository root.
+        title: Korean title.
+        skills: what it exercises.
+        built: whether it exists; it then has a README.md and a walkthrough notebook.
+    """
+
+    folder: Path
+    title: str
+    skills: str
+    built: bool
+
+    @property
+    def walkthrough(self) -> Path:
+        """The notebook that leads through the application, relative to the repository root."""
+        return self.folder / "walkthrough.ipynb"
+
+
+@cache
+def _entries() -> dict:
+    with open(ROOT / "tf_study" / "curriculum.toml", "rb") as file:
+        return tomllib.load(file)
+
+
 @cache
 def chapters() -> tuple[Chapter, ...]:
     """Return all chapters in order, built or not."""
-    with open(ROOT / "tf_study" / "curriculum.toml", "rb") as file:
-        entries = tomllib.load(file)["chapter"]
-    return tuple(_chapter(entry) for entry in entries)
+    return tuple(_chapter(entry) for entry in _entries()["chapter"])
+
+
+@cache
+def projects() -> tuple[Project, ...]:
+    """Return all projects in order, built or not."""
+    return tuple(
+        Project(Path("projects") / item["folder"], item["title"], item["skills"], item.get("built", False))
+        for item in _entries()["project"]
+    )
 
 
 def notebooks() -> list[Notebook]:
@@ -95,7 +130,7 @@ def _chapter(entry: dict) -> Chapter:
 
 
 def readme_map() -> str:
-    """Return the README's map of the curriculum as Markdown; only built chapters are linked."""
+    """Return the README's map of the curriculum as Markdown; only what is built is linked."""
     lines = ["| 장 | 폴더 | 강의 | 실습 |", "|---|---|---|---|"]
     for chapter in chapters():
         columns = []
@@ -108,6 +143,13 @@ def readme_map() -> str:
         lines.append(
             f"| {chapter.number}. {chapter.title}{state} | `{chapter.folder}/` | {columns[0]} | {columns[1]} |"
         )
+    lines += ["", "| 프로젝트 | 다루는 것 | 따라 하기 |", "|---|---|---|"]
+    for number, project in enumerate(projects(), start=1):
+        name = f"{number}. {project.title}"
+        if project.built:
+            name = f"[{name}]({project.folder.as_posix()}/README.md)"
+        link = f"[노트북]({project.walkthrough.as_posix()})" if project.built else "준비 중"
+        lines.append(f"| {name} | {project.skills} | {link} |")
     return "\n".join(lines)
 
 

@@ -222,7 +222,7 @@ def all_paths() -> list[Path]:
     paths = []
     for item in curriculum.notebooks():
         paths += [item.path] if item.solution is None else [item.path, item.solution]
-    return paths
+    return paths + [project.walkthrough for project in curriculum.projects() if project.built]
 
 
 def bench() -> None:
