@@ -55,13 +55,11 @@ def list_notebooks(options: argparse.Namespace) -> int:
         minutes = sum(item.minutes for item in (*chapter.lectures, *chapter.practices))
         state = f"{minutes}분" if chapter.built else "준비 중"
         print(f"{chapter.number:2d}장 {chapter.title} ({state})")
-        if not chapter.built:
-            continue
-        for item in chapter.lectures:
-            print(f"     {item.path}  {item.title} ({item.minutes}분)")
-        for item in chapter.practices:
-            marks = notebooks.marks(notebooks.read(ROOT / item.path))
-            print(f"     {item.path}  {item.title} ({item.minutes}분)  {''.join(marks)}")
+        for item in (*chapter.lectures, *chapter.practices):
+            if not item.exists:
+                continue
+            marks = notebooks.marks(notebooks.read(ROOT / item.path)) if item.solution else []
+            print(f"     {item.path}  {item.title} ({item.minutes}분)  {''.join(marks)}".rstrip())
     for number, project in enumerate(curriculum.projects(), start=1):
         where = f"\n     {project.walkthrough}" if project.built else " (준비 중)"
         print(f"프로젝트 {number} {project.title}{where}")

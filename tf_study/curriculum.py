@@ -24,6 +24,11 @@ class Notebook:
     minutes: int
     solution: Path | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether its files are there; in a chapter that is not built yet, some already are."""
+        return all((ROOT / path).exists() for path in (self.path, self.solution) if path)
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -32,7 +37,7 @@ class Chapter:
     Attributes:
         folder: directory name, such as ``chapter01_basics``.
         title: Korean title.
-        built: whether its notebooks exist; only built chapters are tested and linked.
+        built: whether the chapter is complete; its formulas and keywords are then tested.
         formulas: slug → LaTeX of every formula row of the syllabus, as corrected.
         keywords: what must occur in the chapter's code or text.
     """
@@ -95,12 +100,12 @@ def projects() -> tuple[Project, ...]:
 
 
 def notebooks() -> list[Notebook]:
-    """Return the lectures and practices of all built chapters, in reading order."""
+    """Return the lectures and practices that there are, in reading order; of a built chapter, all."""
     return [
         notebook
         for chapter in chapters()
-        if chapter.built
         for notebook in (*chapter.lectures, *chapter.practices)
+        if chapter.built or notebook.exists
     ]
 
 
@@ -136,7 +141,7 @@ def readme_map() -> str:
         columns = []
         for items in (chapter.lectures, chapter.practices):
             names = [
-                f"[{item.title}]({item.path.as_posix()})" if chapter.built else item.title for item in items
+                f"[{item.title}]({item.path.as_posix()})" if item.exists else item.title for item in items
             ]
             columns.append("<br>".join(names))
         state = "" if chapter.built else " (준비 중)"
