@@ -1,0 +1,117 @@
+"""The command line: ``python -m image_classifier train | evaluate | export | predict | serve``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from image_classifier.settings import BACKBONES
+from image_classifier.storage import FILES
+from tf_study.errors import StudyError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in Korean that the arguments are wrong."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, add_help=False, **kwargs)
+        self._positionals.title, self._optionals.title = "인수", "선택 인수"
+        self.add_argument("-h", "--help", action="help", help="이 도움말을 보이고 끝냅니다")
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one sentence; exit with status 2."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"인수가 잘못되었으니 {self.prog} --help를 보고 고치세요 ({message}).\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command's function is the option ``run``, a name in :mod:`commands`."""
+    parser = Parser(prog="python -m image_classifier", description="사진 폴더로 이미지 분류기를 만듭니다.")
+    commands = parser.add_subparsers(title="명령", metavar="명령", required=True, parser_class=Parser)
+
+    command = commands.add_parser("train", help="폴더의 그림으로 학습합니다 (중단하면 같은 명령으로 이음)")
+    command.set_defaults(run="train")
+    command.add_argument("folder", type=Path, metavar="폴더", help="클래스마다 하위 폴더가 하나인 폴더")
+    command.add_argument("--output", type=Path, required=True, metavar="모델폴더", help="모델을 저장할 폴더")
+    command.add_argument("--backbone", choices=BACKBONES, help="기본값은 프로필에 따라 다릅니다")
+    command.add_argument("--scratch", action="store_true", help="사전 학습한 가중치 없이 처음부터 학습합니다")
+    command.add_argument("--side", type=int, metavar="N", help="그림 한 변의 픽셀")
+    command.add_argument("--batch", type=int, metavar="N", help="배치 크기")
+    command.add_argument(
+        "--epochs", type=int, nargs=2, metavar=("머리", "미세조정"), help="두 단계의 최대 에포크"
+    )
+    command.add_argument("--patience", type=int, metavar="N", help="나아지지 않아도 기다릴 에포크")
+    command.add_argument("--seed", type=int, metavar="N", help="나누기와 학습의 난수 시드")
+    command.add_argument("--restart", action="store_true", help="있던 학습을 버리고 다시 학습합니다")
+
+    command = commands.add_parser("evaluate", help="정확도, 혼동 행렬, 크게 틀린 그림")
+    command.set_defaults(run="evaluate")
+    _add_model(command)
+    command.add_argument("folder", type=Path, nargs="?", metavar="폴더", help="없으면 학습 때의 테스트 세트")
+    command.add_argument("--output", type=Path, metavar="폴더", help="기본값은 모델폴더/evaluation")
+
+    command = commands.add_parser("export", help=".keras, TFLite 실수, TFLite int8로 내보냅니다")
+    command.set_defaults(run="export_model")
+    _add_model(command, formats=False)
+    command.add_argument("--output", type=Path, metavar="폴더", help="기본값은 모델폴더")
+    command.add_argument(
+        "--formats", nargs="+", choices=FILES, default=list(FILES), metavar="형식", help=", ".join(FILES)
+    )
+
+    command = commands.add_parser("predict", help="파일이나 폴더의 그림을 분류합니다")
+    command.set_defaults(run="predict")
+    _add_model(command)
+    command.add_argument("paths", type=Path, nargs="+", metavar="경로", help="그림 파일이나 폴더")
+    command.add_argument("--top", type=_positive, default=3, metavar="K", help="보일 클래스의 수 (기본 3)")
+    command.add_argument("--json", action="store_true", help="표 대신 JSON으로 출력합니다")
+
+    command = commands.add_parser("serve", help="그림을 올리면 분류하는 웹 페이지를 엽니다")
+    command.set_defaults(run="serve")
+    _add_model(command, formats=False)
+    command.add_argument(
+        "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
+    )
+    command.add_argument("--port", type=_port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 1 after a :class:`StudyError`, 130 after Ctrl+C."""
+    options = build_parser().parse_args(arguments)
+    os.environ.setdefault("MPLBACKEND", "Agg")  # Pictures go to files.
+    try:
+        from image_classifier import commands  # TensorFlow comes with it; --help and mistakes need none.
+
+        getattr(commands, options.run)(options)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("중단했으니 이어서 하려면 같은 명령을 다시 실행하세요.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _add_model(command: argparse.ArgumentParser, formats: bool = True) -> None:
+    command.add_argument("model", type=Path, metavar="모델폴더", help="train이 저장한 폴더")
+    if formats:
+        command.add_argument("--format", choices=FILES, default="tflite", help="쓸 형식 (기본 tflite)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("1 이상이어야 합니다")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("0에서 65535 사이여야 합니다")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

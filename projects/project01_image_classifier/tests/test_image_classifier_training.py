@@ -1,0 +1,207 @@
+"""Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from image_classifier import dataset, storage, training
+from image_classifier import model as models
+from image_classifier.__main__ import main
+from image_classifier.settings import Settings, default
+
+from tf_study.errors import StudyError
+
+PROJECT = Path(__file__).resolve().parents[1]
+TINY = Settings("small", pretrained=False, side=32, batch=16, epochs=(1, 6))
+SHORT = replace(TINY, epochs=(1, 2))
+FINISHED = {"model.json", "model.keras", "model.tflite", "model_int8.tflite", "calibration.npz"}
+
+
+@pytest.fixture(scope="module")
+def folder(pictures):
+    return dataset.scan(pictures, 32)
+
+
+@pytest.fixture
+def train(folder, monkeypatch):
+    """Train for two epochs, without the exports, the slow part of finishing."""
+    monkeypatch.setattr(training.export, "write_all", lambda model, samples, output: {})
+    return lambda output: training.train(folder, output, SHORT, report=[].append)
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """The scores of a training of :data:`SHORT` that nothing interrupted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.export, "write_all", lambda model, samples, output: {})
+        return scores(training.train(folder, tmp_path_factory.mktemp("whole"), SHORT, report=[].append))
+
+
+def scores(card):
+    return [[entry[name] for name in ("loss", "val_loss")] for entry in card["history"]]
+
+
+def test_a_tiny_folder_is_learnt(trained):
+    card = storage.read_card(trained)
+    assert {path.name for path in trained.iterdir()} >= FINISHED
+    assert not (trained / "state.json").exists() and not (trained / "checkpoints").exists()
+    assert card["classes"] == ["빨강", "초록", "파랑"] and len(card["skipped"]) == 3
+    assert [len(card["split"][name]) for name in ("train", "val", "test")] == [42, 9, 9]
+    assert card["best"]["val_loss"] == min(entry["val_loss"] for entry in card["history"])
+    assert card["best"]["val_accuracy"] > 0.8  # guessing gives 0.33
+
+
+def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, tmp_path, capsys):
+    output = tmp_path / "모델"
+    command = ["train", str(pictures), "--output", str(output), *arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "image_classifier", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("[전체] 2/6"):
+            process.send_signal(signal.SIGKILL)  # no chance to tidy up
+            break
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    state = json.loads((output / "state.json").read_text(encoding="utf-8"))
+    assert 2 <= len(state["history"]) < 6
+    for entry in (state["history"][-1], training.best(state["history"])):
+        keras.models.load_model(output / "checkpoints" / entry["file"])
+    assert main(["predict", str(output), str(pictures)]) == 1
+    assert "학습이 끝나지 않았으니" in capsys.readouterr().err
+
+    assert main(command) == 0
+    assert f"마친 에포크: {len(state['history'])}" in capsys.readouterr().out
+    assert {path.name for path in output.iterdir()} == FINISHED
+    resumed, whole = storage.read_card(output), storage.read_card(trained)
+    assert resumed["history"][: len(state["history"])] == state["history"]
+    np.testing.assert_allclose(scores(resumed), scores(whole), rtol=1e-3, atol=1e-3)
+    assert resumed["split"] == whole["split"]
+
+
+@pytest.mark.parametrize("moment", ["epoch-0002.keras", "state.json", "model.json"])
+def test_stopped_in_the_middle_of_a_write(train, whole, tmp_path, monkeypatch, moment):
+    rename, met = os.replace, []
+
+    def stop(part, path):
+        met.append(path.name)
+        if path.name == moment and len(met) > 2:  # not the first epoch's
+            raise KeyboardInterrupt
+        rename(part, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    training.check_output(tmp_path, SHORT)
+    np.testing.assert_allclose(scores(train(tmp_path)), whole, rtol=1e-3, atol=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
+
+
+def test_an_interrupted_run_is_not_mixed_with_another(folder, pictures, tmp_path, trained):
+    state = {"settings": TINY.as_json(), "fingerprint": "another", "history": []}
+    storage.write_json(tmp_path / "state.json", state)
+    training.check_output(tmp_path, TINY)
+    with pytest.raises(StudyError, match="그림 폴더가 중단한 때와 다르니"):
+        training.train(folder, tmp_path, TINY)
+    with pytest.raises(StudyError, match="다른 설정으로 하던 학습이 있으니"):
+        training.check_output(tmp_path, default("small"))
+    with pytest.raises(StudyError, match="학습을 마친 모델이 있으니"):
+        training.check_output(trained, TINY)
+    (tmp_path / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StudyError, match="읽을 수 없으니 train을 --restart로"):
+        training.check_output(tmp_path, TINY)
+    training.clear(tmp_path)
+    training.check_output(tmp_path, TINY)
+
+
+def test_a_lost_checkpoint_is_said(folder, tmp_path):
+    entry = {"stage": 0, "epoch": 1, "file": "epoch-0001.keras", "val_loss": 1.0}
+    state = {"settings": TINY.as_json(), "fingerprint": folder.fingerprint(), "history": [entry]}
+    storage.write_json(tmp_path / "state.json", state)
+    with pytest.raises(StudyError, match="epoch-0001.keras.*깨졌으니"):
+        training.train(folder, tmp_path, TINY, report=[].append)
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path):
+    storage.write_json(tmp_path / "a.json", {"old": 1})
+
+    def fail(part):
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StudyError, match="남은 공간을 확인하세요"):
+        storage.write(tmp_path / "a.json", fail)
+    assert storage.read_json(tmp_path / "a.json") == {"old": 1}
+
+
+@pytest.mark.parametrize(
+    "losses, over",
+    [([], False), ([3, 2, 1], False), ([1, 2, 2], True), ([1, 2], False), ([3, 2, 1, 0], True)],
+)
+def test_early_stopping(losses, over):
+    history = [{"stage": 0, "val_loss": 0.5}]  # another stage's epochs do not count
+    history += [{"stage": 1, "val_loss": loss} for loss in losses]
+    assert training._over(history, 1, epochs=4, patience=2) is over
+
+
+def weights(model):
+    return [weight.numpy() for weight in model.get_layer("backbone").weights]
+
+
+def test_stages_of_the_small_backbone(folder, monkeypatch):
+    monkeypatch.setattr(models, "_pretrain", lambda net: None)
+    settings = Settings("small", side=32)
+    head, fine = models.stages(settings)
+    model = models.build(settings, 3)
+    before = weights(model)
+    batch = dataset.batches(folder, np.arange(32), 16)
+    models.prepare(model, head, 2)
+    assert len(model.trainable_weights) == 2
+    model.fit(batch, shuffle=False, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    models.prepare(model, fine, 2)
+    model.fit(batch, shuffle=False, verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_pretraining_teaches_the_old_classes():
+    net = models._small(Settings("small", pretrained=False))
+    before = [weight.numpy() for weight in net.weights]
+    models._pretrain(net, pictures=64, epochs=1)
+    assert not any(
+        np.array_equal(a, b) for a, b in zip(before, [weight.numpy() for weight in net.weights], strict=True)
+    )
+
+
+def test_stages_of_efficientnet():
+    settings = Settings("efficientnet", pretrained=False, side=32)
+    model = models.build(settings, 3)
+    backbone = model.get_layer("backbone")
+    head, fine = models.stages(Settings("efficientnet", side=32))
+    models.prepare(model, head, 1)
+    assert len(model.trainable_weights) == 2
+    models.prepare(model, fine, 1)
+    learning = [layer for layer in backbone.layers if layer.trainable and layer.weights]
+    assert {layer.name[:6] for layer in learning} == {"block6", "block7", "top_co"}
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in learning)
+    picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    logits = np.array(model(picture))
+    wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(models.deployable(model)(picture), wanted, atol=1e-5)
+
+
+def test_settings(monkeypatch):
+    assert default() == Settings("small") and default("efficientnet").side == 224
+    monkeypatch.setenv("TF_STUDY_PROFILE", "full")
+    assert default().backbone == "efficientnet"
+    for wrong in ({"backbone": "x"}, {"side": 8}, {"batch": 0}, {"epochs": (0, 1)}):
+        with pytest.raises(StudyError):
+            Settings(**wrong)
