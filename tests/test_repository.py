@@ -10,7 +10,7 @@ import yaml
 from tf_study import curriculum
 
 ROOT = curriculum.ROOT
-ADDRESS = re.compile(r"https?://")
+ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1)")  # A server on this machine is no address elsewhere.
 PRIVATE = re.compile(r"/(?:home|root|Users|work)/\w")
 
 
