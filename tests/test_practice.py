@@ -41,6 +41,14 @@ def test_grade(answer, mark, message):
     assert got[0] == mark and message in got[1] and "\n" not in got[1]
 
 
+def test_an_error_inside_a_tf_function_is_said_without_the_listing():
+    import tensorflow as tf
+
+    mark, message = grade(double, tf.function(lambda x: tf.matmul(x, x)))
+    assert mark == WRONG and "Error" in message
+    assert "in user code" not in message and "File" not in message and ".py" not in message
+
+
 def test_expect_close_checks_the_dtype_and_scalars():
     with pytest.raises(practice.Mismatch, match="float32"):
         expect_close(np.ones(2), np.ones(2), "경우", dtype="float32")

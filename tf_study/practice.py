@@ -127,8 +127,10 @@ def grade(item: Problem, answer) -> tuple[str, str]:
     except Mismatch as error:
         return WRONG, str(error)
     except Exception as error:  # Whatever the learner's code raises is reported, not propagated.
-        # TensorFlow puts the name of an internal node in front of its messages.
-        text = " ".join(re.sub(r"\{\{.*?\}\}", "", str(error)).split())
+        # TensorFlow puts the name of an internal node in front of its messages, and inside a tf.function a
+        # listing of the learner's code, whose last line says what is wrong.
+        lines = re.sub(r"\{\{.*?\}\}", "", str(error)).strip().splitlines()
+        text = " ".join(" ".join(lines[-1:] if lines[:1] == ["in user code:"] else lines).split())
         return WRONG, f"실행하다가 {type(error).__name__} 오류가 났습니다. {text[:200]}"
     return SOLVED, "맞았습니다"
 
