@@ -5,7 +5,6 @@ Skipped where no Chromium or Chrome is installed.
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,15 +14,6 @@ import urllib.request
 import pytest
 
 from tf_study import curriculum, notebooks
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 
 
 @pytest.fixture
@@ -80,25 +70,20 @@ def lab(tmp_path):
         server.wait(20)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium이 없습니다.")
-def test_jupyterlab_finds_the_kernel_and_runs_a_cell(lab):
-    from playwright.sync_api import expect, sync_playwright
+def test_jupyterlab_finds_the_kernel_and_runs_a_cell(lab, page):
+    from playwright.sync_api import expect
 
     address, path = lab
     with urllib.request.urlopen(f"{address}/api/kernelspecs") as reply:
         assert json.load(reply)["kernelspecs"]["tf_study"]["spec"]["display_name"] == "Python (tf_study)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        page = browser.new_page()
-        page.goto(f"{address}/lab/tree/{path.name}?reset")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-        expect(page.locator(".jp-KernelName")).to_contain_text("Python (tf_study)", timeout=60_000)
-        idle = page.get_by_role("button", name="Python (tf_study) | Idle")
-        expect(idle).to_be_visible(timeout=60_000)  # a cell run before the kernel is connected is dropped
-        page.locator(".jp-CodeCell .jp-Editor").first.click()
-        page.keyboard.press("Shift+Enter")
-        output = page.locator(".jp-OutputArea-output", has_text="실행됨 10")
-        expect(output).to_be_visible(timeout=90_000)
-        if picture := os.environ.get("TF_STUDY_SCREENSHOT"):
-            page.screenshot(path=picture)
-        browser.close()
+    page.goto(f"{address}/lab/tree/{path.name}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    expect(page.locator(".jp-KernelName")).to_contain_text("Python (tf_study)", timeout=60_000)
+    idle = page.get_by_role("button", name="Python (tf_study) | Idle")
+    expect(idle).to_be_visible(timeout=60_000)  # a cell run before the kernel is connected is dropped
+    page.locator(".jp-CodeCell .jp-Editor").first.click()
+    page.keyboard.press("Shift+Enter")
+    output = page.locator(".jp-OutputArea-output", has_text="실행됨 10")
+    expect(output).to_be_visible(timeout=90_000)
+    if picture := os.environ.get("TF_STUDY_SCREENSHOT"):
+        page.screenshot(path=picture)

@@ -2,7 +2,6 @@
 
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,14 +16,6 @@ import pytest
 from image_classifier.__main__ import main
 
 PROJECT = Path(__file__).resolve().parents[1]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 OPENING = b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n"
 DROP = """bytes => {
     const bag = new DataTransfer();
@@ -123,38 +114,33 @@ def test_upload_that_is_cut_off(server):
     assert httpx.get(f"http://127.0.0.1:{server}/health").json()["status"] == "ok"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium이 없습니다.")
-def test_page_in_a_browser(server, pictures, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+def test_page_in_a_browser(server, pictures, tmp_path, page):
+    from playwright.sync_api import expect
 
     address = f"http://127.0.0.1:{server}"
     false = tmp_path / "글<b>.jpg"
     false.write_text("그림이 아닌 글", encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        page = browser.new_page()
-        asked, complaints = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append((message.type, message.text)))
-        page.goto(address)
-        page.set_input_files("#file", pictures / "초록" / "00.jpeg")
-        expect(page.locator("#answer")).to_have_text(re.compile(r"^초록 \d+\.\d%$"))
-        expect(page.locator("#rows tr")).to_have_count(3)
-        for name in ("picture", "overlay"):
-            page.wait_for_function(f"document.getElementById('{name}').naturalWidth > 0")
-        assert page.locator("#overlay").get_attribute("src").startswith("data:image/png;base64,")
-        assert complaints == []
+    asked, complaints = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append((message.type, message.text)))
+    page.goto(address)
+    page.set_input_files("#file", pictures / "초록" / "00.jpeg")
+    expect(page.locator("#answer")).to_have_text(re.compile(r"^초록 \d+\.\d%$"))
+    expect(page.locator("#rows tr")).to_have_count(3)
+    for name in ("picture", "overlay"):
+        page.wait_for_function(f"document.getElementById('{name}').naturalWidth > 0")
+    assert page.locator("#overlay").get_attribute("src").startswith("data:image/png;base64,")
+    assert complaints == []
 
-        page.set_input_files("#file", false)
-        expect(page.locator("#error")).to_contain_text("JPEG, PNG, WebP 그림이 아니니")
-        expect(page.locator("#status")).to_have_text("글<b>.jpg")
-        expect(page.locator("#result")).to_be_hidden()
+    page.set_input_files("#file", false)
+    expect(page.locator("#error")).to_contain_text("JPEG, PNG, WebP 그림이 아니니")
+    expect(page.locator("#status")).to_have_text("글<b>.jpg")
+    expect(page.locator("#result")).to_be_hidden()
 
-        page.evaluate(DROP, list((pictures / "파랑" / "01.png").read_bytes()))
-        expect(page.locator("#answer")).to_have_text(re.compile("^파랑 "))
-        expect(page.locator("#error")).to_be_hidden()
-        assert all(url.startswith((address, "data:", "blob:")) for url in asked)
-        browser.close()
+    page.evaluate(DROP, list((pictures / "파랑" / "01.png").read_bytes()))
+    expect(page.locator("#answer")).to_have_text(re.compile("^파랑 "))
+    expect(page.locator("#error")).to_be_hidden()
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
 
 
 def test_port_in_use(trained, capsys):
