@@ -1,7 +1,6 @@
 """The command line: ``python -m image_classifier train | evaluate | export | predict | serve``."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -79,10 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 after a :class:`StudyError`, 130 after Ctrl+C."""
     options = build_parser().parse_args(arguments)
-    os.environ.setdefault("MPLBACKEND", "Agg")  # Pictures go to files.
     try:
+        import matplotlib
+
         from image_classifier import commands  # TensorFlow comes with it; --help and mistakes need none.
 
+        matplotlib.use("agg")  # Pictures go to files. Not by the environment, which child processes inherit.
         getattr(commands, options.run)(options)
     except StudyError as error:
         print(error, file=sys.stderr)
