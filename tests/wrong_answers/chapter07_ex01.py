@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tf_study import data
 from tf_study.profile import pick
+from wrong_answers import with_mistake
 
 keras, layers = tf.keras, tf.keras.layers
 
@@ -18,16 +19,6 @@ def _wave(length, depth, start=0, own=False, base=10000.0, swap=False):
     angle = np.arange(start, start + length)[:, None] / base ** (column / depth)
     even = np.arange(depth) % 2 == swap
     return np.where(even, np.sin(angle), np.cos(angle)).astype("float32")
-
-
-def _with(function, mistake, **change):
-    """Return ``function`` with one mistake, which the options make and the text names."""
-
-    def wrong(*args):
-        return function(*args, **change)
-
-    wrong.__name__, wrong.__doc__ = f"{function.__name__}_{'_'.join(mistake.split())}", mistake
-    return wrong
 
 
 def wave_halves(length, depth):
@@ -352,37 +343,37 @@ def reviews_sorted(texts):
 WRONG = {
     "positional_encoding": [
         wave_halves,
-        _with(_wave, "use the number of the column in the exponent of the cosine", own=True),
-        _with(_wave, "count positions from one", start=1),
-        _with(_wave, "swap sine and cosine", swap=True),
-        _with(_wave, "use another base", base=1000.0),
+        with_mistake(_wave, "use the number of the column in the exponent of the cosine", own=True),
+        with_mistake(_wave, "count positions from one", start=1),
+        with_mistake(_wave, "swap sine and cosine", swap=True),
+        with_mistake(_wave, "use another base", base=1000.0),
         wave_double,
         wave_transposed,
         wave_sines,
     ],
     "attention": [
-        _with(_attention, "forget the square root of d", scale=0.0),
-        _with(_attention, "divide by d", scale=1.0),
+        with_mistake(_attention, "forget the square root of d", scale=0.0),
+        with_mistake(_attention, "divide by d", scale=1.0),
         attend_everything,
         attend_masked_late,
         attend_inverted,
-        _with(_attention, "set hidden scores to zero, which is no small score", fill=0.0, after=False),
-        _with(
+        with_mistake(_attention, "set hidden scores to zero, which is no small score", fill=0.0, after=False),
+        with_mistake(
             _attention, "set hidden scores to -10, which leaves them a little weight", fill=-10.0, after=False
         ),
-        _with(_attention, "leave a query that sees nothing with equal weights", after=False),
-        _with(_attention, "normalize over the queries", axis=-2),
+        with_mistake(_attention, "leave a query that sees nothing with equal weights", after=False),
+        with_mistake(_attention, "normalize over the queries", axis=-2),
         attend_overflow,
         attend_three_axes,
         attend_swapped_results,
     ],
     "multi_head": [
-        _with(_heads, "reshape straight to (B, h, T, k)", scramble=True),
-        _with(_heads, "join the heads without swapping the axes back", stuck=True),
-        _with(_heads, "take every h-th column for a head", interleave=True),
-        _with(_heads, "forget the output matrix", bare=True),
-        _with(_heads, "mask the queries", mask="query"),
-        _with(_heads, "ignore the padding", mask="none"),
+        with_mistake(_heads, "reshape straight to (B, h, T, k)", scramble=True),
+        with_mistake(_heads, "join the heads without swapping the axes back", stuck=True),
+        with_mistake(_heads, "take every h-th column for a head", interleave=True),
+        with_mistake(_heads, "forget the output matrix", bare=True),
+        with_mistake(_heads, "mask the queries", mask="query"),
+        with_mistake(_heads, "ignore the padding", mask="none"),
         heads_full_scale,
         heads_averaged,
         heads_single,

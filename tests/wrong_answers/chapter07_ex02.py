@@ -8,6 +8,7 @@ from scipy.special import xlogy
 from sklearn.decomposition import PCA
 
 from tf_study import data
+from wrong_answers import with_mistake
 
 keras, layers = tf.keras, tf.keras.layers
 
@@ -279,61 +280,6 @@ def _train(G, D, real, z, opt_g, opt_d, smooth, **change):
     return (loss_g, loss_d) if change.get("reversed") else (loss_d, loss_g)
 
 
-def step_together(G, D, real, z, opt_g, opt_d, smooth):
-    """Judge the generator by the discriminator before its update."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, together=True)
-
-
-def step_both(G, D, real, z, opt_g, opt_d, smooth):
-    """Move the discriminator with the generator's loss too."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, both=True)
-
-
-def step_leak(G, D, real, z, opt_g, opt_d, smooth):
-    """Move the generator with the discriminator's loss too."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, leak=True)
-
-
-def step_inference(G, D, real, z, opt_g, opt_d, smooth):
-    """Draw the fakes as at inference."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, training=False)
-
-
-def step_saturating(G, D, real, z, opt_g, opt_d, smooth):
-    """Use the saturating loss."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, loss=lambda b: -_softplus(b))
-
-
-def step_helps(G, D, real, z, opt_g, opt_d, smooth):
-    """Let the generator help the discriminator."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, loss=_softplus)
-
-
-def step_outside(G, D, real, z, opt_g, opt_d, smooth):
-    """Use fakes made outside the generator's tape."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, outside=True)
-
-
-def step_swapped(G, D, real, z, opt_g, opt_d, smooth):
-    """Swap the optimizers."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, swapped=True)
-
-
-def step_hard(G, D, real, z, opt_g, opt_d, smooth):
-    """Ignore the smoothing."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, hard=True)
-
-
-def step_ascent(G, D, real, z, opt_g, opt_d, smooth):
-    """Move the discriminator uphill."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, ascent=True)
-
-
-def step_reversed(G, D, real, z, opt_g, opt_d, smooth):
-    """Return the generator's loss first."""
-    return _train(G, D, real, z, opt_g, opt_d, smooth, reversed=True)
-
-
 def step_eager(G, D, real, z, opt_g, opt_d, smooth):
     """Return Python floats, which a graph does not have."""
     return tuple(float(loss.numpy()) for loss in _train(G, D, real, z, opt_g, opt_d, smooth))
@@ -464,17 +410,17 @@ WRONG = {
         discriminator_large,
     ],
     "train_step": [
-        step_together,
-        step_both,
-        step_leak,
-        step_inference,
-        step_saturating,
-        step_helps,
-        step_outside,
-        step_swapped,
-        step_hard,
-        step_ascent,
-        step_reversed,
+        with_mistake(_train, "judge the generator by the discriminator before its update", together=True),
+        with_mistake(_train, "move the discriminator with the generator's loss too", both=True),
+        with_mistake(_train, "move the generator with the discriminator's loss too", leak=True),
+        with_mistake(_train, "draw the fakes as at inference", training=False),
+        with_mistake(_train, "use the saturating loss", loss=lambda b: -_softplus(b)),
+        with_mistake(_train, "let the generator help the discriminator", loss=_softplus),
+        with_mistake(_train, "use fakes made outside the generator's tape", outside=True),
+        with_mistake(_train, "swap the optimizers", swapped=True),
+        with_mistake(_train, "ignore the smoothing", hard=True),
+        with_mistake(_train, "move the discriminator uphill", ascent=True),
+        with_mistake(_train, "return the generator's loss first", reversed=True),
         step_eager,
     ],
     "draw_digits": [
