@@ -5,6 +5,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+import warnings
 
 from tf_study import profile
 from tf_study.errors import StudyError
@@ -26,6 +27,8 @@ def prepare() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # tqdm, which transformers imports, asks for a widget that only the classic notebook needs.
+    warnings.filterwarnings("ignore", message="IProgress")
     if "tensorflow" in sys.modules:
         _select_device()
     elif not any(isinstance(finder, _TensorFlowFinder) for finder in sys.meta_path):
