@@ -49,6 +49,18 @@ def test_an_error_inside_a_tf_function_is_said_without_the_listing():
     assert "in user code" not in message and "File" not in message and ".py" not in message
 
 
+def test_grade_shows_what_a_layer_raised_without_what_keras_adds():
+    import tensorflow as tf
+
+    class Broken(tf.keras.layers.Layer):
+        def call(self, x):
+            return tf.matmul(x, tf.ones((3, 3)))
+
+    mark, message = grade(double, Broken())
+    assert mark == WRONG and "ndims" in message
+    assert "\x1b" not in message and "Arguments received" not in message
+
+
 def test_expect_close_checks_the_dtype_and_scalars():
     with pytest.raises(practice.Mismatch, match="float32"):
         expect_close(np.ones(2), np.ones(2), "경우", dtype="float32")

@@ -128,8 +128,11 @@ def grade(item: Problem, answer) -> tuple[str, str]:
         return WRONG, str(error)
     except Exception as error:  # Whatever the learner's code raises is reported, not propagated.
         # TensorFlow puts the name of an internal node in front of its messages, and inside a tf.function a
-        # listing of the learner's code, whose last line says what is wrong.
-        lines = re.sub(r"\{\{.*?\}\}", "", str(error)).strip().splitlines()
+        # listing of the learner's code, whose last line says what is wrong. Keras prints what a layer's call
+        # raised in bold, between its own sentences.
+        bold = re.search(r"\x1b\[1m(.*?)\x1b\[0m", str(error), re.DOTALL)
+        text = bold.group(1) if bold else str(error)
+        lines = re.sub(r"\{\{.*?\}\}", "", text).strip().splitlines()
         text = " ".join(" ".join(lines[-1:] if lines[:1] == ["in user code:"] else lines).split())
         return WRONG, f"실행하다가 {type(error).__name__} 오류가 났습니다. {text[:200]}"
     return SOLVED, "맞았습니다"

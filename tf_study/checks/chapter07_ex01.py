@@ -105,7 +105,7 @@ def _weights(q, k, seen, scale: float) -> np.ndarray:
     return out
 
 
-@problem("멀티 헤드 어텐션", minutes=10)
+@problem("멀티헤드 어텐션", minutes=10)
 def multi_head(answer):
     """The output and the weights against Keras' layer with the same matrices."""
     rng = np.random.default_rng(702)

@@ -377,7 +377,7 @@ def convert(answer):
                 expect_close(
                     scale * 255 / top,
                     1.0,
-                    f"{case}: 입력의 스케일(대표 샘플에서 나올 값에 대한 비)",
+                    f"{case}: 입력의 스케일(대표 데이터셋에서 나올 값에 대한 비)",
                     tol=2e-3,
                     mistakes=hints,
                 )
@@ -658,7 +658,7 @@ def create_app(answer):
             replies = list(pool.map(lambda body: client.post("/predict", content=body), bodies))
             for body, reply in zip(bodies, replies, strict=True):
                 _expect_json(reply, 200, {"sha": hashlib.sha256(body).hexdigest()}, "동시에 보낸 여섯 요청")
-            expect(most == 1, f"answer를 동시에 {most}번 불렀습니다. 해석기는 한 번에 하나만 써야 합니다.")
+            expect(most == 1, f"answer를 동시에 {most}번 불렀습니다. 인터프리터는 한 번에 하나만 써야 합니다.")
         finally:
             release.set()
 
