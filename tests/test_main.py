@@ -57,7 +57,10 @@ def test_a_missing_advanced_package_does_not_fail_the_check(monkeypatch, capsys)
     present = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else present(name))
     assert doctor.run() == 0
-    assert "[없음] torch → 7장부터 참조 구현과 비교하는 데 필요하니 make advanced를 실행하세요." in capsys.readouterr().out
+    assert (
+        "[없음] torch → 7장부터 참조 구현과 비교하는 데 필요하니 make advanced를 실행하세요."
+        in capsys.readouterr().out
+    )
 
 
 def test_packages_of_other_platforms_are_not_asked_for():

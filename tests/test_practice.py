@@ -61,6 +61,18 @@ def test_grade_shows_what_a_layer_raised_without_what_keras_adds():
     assert "\x1b" not in message and "Arguments received" not in message
 
 
+def test_numpy_inside_a_tf_function_is_wrong_and_not_blank():
+    import tensorflow as tf
+
+    mark, message = grade(double, tf.function(lambda x: tf.constant(2 * np.asarray(x))))
+    assert mark == WRONG and message == practice.SYMBOLIC_MESSAGE
+
+
+def test_two_numbers_that_differ_are_printed_differently():
+    with pytest.raises(practice.Mismatch, match="기대한 값은 8.50001, 나온 값은 8.5003"):
+        expect_close([8.5003], [8.50001], "경우")
+
+
 def test_expect_close_checks_the_dtype_and_scalars():
     with pytest.raises(practice.Mismatch, match="float32"):
         expect_close(np.ones(2), np.ones(2), "경우", dtype="float32")

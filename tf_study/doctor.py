@@ -94,7 +94,11 @@ def packages(group: str) -> Iterator[Finding]:
         project = tomllib.load(file)["project"]
     names = project["dependencies"] if group == "base" else project["optional-dependencies"][group]
     base = group == "base"
-    remedy = "make study를 실행하세요." if base else f"7장부터 참조 구현과 비교하는 데 필요하니 make {group}를 실행하세요."
+    remedy = (
+        "make study를 실행하세요."
+        if base
+        else f"7장부터 참조 구현과 비교하는 데 필요하니 make {group}를 실행하세요."
+    )
     for requirement in names:
         name, marker = re.match(r"([\w-]+)[^;]*;?(.*)", requirement).groups()
         if marker and not _marker_holds(marker):

@@ -27,6 +27,9 @@ def prepare() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # NumPy's and SciPy's matrices are small here: waiting threads would cost more than they save, and their
+    # number would change the last digits from machine to machine. TensorFlow has threads of its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # tqdm, which transformers imports, asks for a widget that only the classic notebook needs.
     warnings.filterwarnings("ignore", message="IProgress")
     if "tensorflow" in sys.modules:

@@ -17,6 +17,7 @@ from tf_study.errors import StudyError
 
 SOLVED, BLANK, WRONG = "✅", "⬜", "❌"
 BLANK_MESSAGE = "아직 풀지 않았습니다"
+SYMBOLIC_MESSAGE = "tf.function 안에서 텐서를 NumPy 배열로 바꾸려 했습니다. TensorFlow의 연산으로 쓰거나 tf.function을 빼세요."
 NOT_RETURNED = "None이 나왔습니다. return을 빠뜨리지 않았는지 보세요."
 
 
@@ -122,7 +123,9 @@ def grade(item: Problem, answer) -> tuple[str, str]:
         return BLANK, BLANK_MESSAGE
     try:
         item.check(answer)
-    except NotImplementedError:
+    except NotImplementedError as error:
+        if "Cannot convert a symbolic" in str(error):  # What NumPy raises inside a tf.function.
+            return WRONG, SYMBOLIC_MESSAGE
         return BLANK, BLANK_MESSAGE
     except Mismatch as error:
         return WRONG, str(error)
@@ -239,7 +242,8 @@ def _difference(got, expected, tol: float, dtype) -> str | None:
         return None
     where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     place = f" 위치 {where}에서" if where else ""
-    return f"값이 다릅니다.{place} 기대한 값은 {expected[where]:.4g}, 나온 값은 {got[where]:.4g}입니다."
+    digits = next(d for d in (4, 6, 8, 17) if d == 17 or f"{expected[where]:.{d}g}" != f"{got[where]:.{d}g}")
+    return f"값이 다릅니다.{place} 기대한 값은 {expected[where]:.{digits}g}, 나온 값은 {got[where]:.{digits}g}입니다."
 
 
 def _numbers(value) -> np.ndarray | None:

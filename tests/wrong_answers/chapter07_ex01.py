@@ -361,6 +361,7 @@ WRONG = {
         with_mistake(
             _attention, "set hidden scores to -10, which leaves them a little weight", fill=-10.0, after=False
         ),
+        with_mistake(_attention, "set hidden scores to -100 and zero their weights after", fill=-100.0),
         with_mistake(_attention, "leave a query that sees nothing with equal weights", after=False),
         with_mistake(_attention, "normalize over the queries", axis=-2),
         attend_overflow,

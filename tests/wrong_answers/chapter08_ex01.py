@@ -156,6 +156,8 @@ def _convert(model, samples=None, scale=1.0, count=None, io=True, full=True, kin
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if use == "always":
         samples = np.zeros((2, *model.input_shape[1:])) if samples is None else samples
+    if use == "weights":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if samples is None or use == "never":
         return converter.convert()
     if use == "noise":
@@ -350,6 +352,7 @@ WRONG = {
         with_mistake(_convert, "scale the samples", scale=1 / 255),
         with_mistake(_convert, "use the first sample only", count=1),
         with_mistake(_convert, "never quantize", use="never"),
+        with_mistake(_convert, "quantize the weights without samples too", use="weights"),
         with_mistake(_convert, "always quantize", use="always"),
         with_mistake(_convert, "use noise instead of the samples", use="noise"),
     ],

@@ -311,7 +311,7 @@ class _Llama(keras.Model):
         if self.change == "one block shared":
             self.blocks = self.blocks[:1] * c.layers
         self.gain = weight(self, c.width)
-        self.head = weight(self, c.width, c.vocab, std=c.width**-0.5)
+        self.head = weight(self, c.width, c.vocab, std=1.0 if self.change == "large head" else c.width**-0.5)
         self.bias = weight(self, c.vocab) if self.change == "bias in the head" else None
         self.built = True
 
@@ -551,6 +551,7 @@ WRONG = {
         "blocks reversed",
         "scaled embedding",
         "small embedding",
+        "large head",
         "tied embedding",
         "bias in the head",
         "softmax",

@@ -11,6 +11,12 @@ from wrong_answers import with_mistake
 keras, layers = tf.keras, tf.keras.layers
 
 
+def gate_float_index(scores, bias, k, scale):
+    """Return the chosen numbers as floats."""
+    index, weights = _gate(scores, bias, k, scale)
+    return tf.cast(index, tf.float32), weights
+
+
 def _gate(scores, bias, k, scale, choose="biased", weigh="scores", divide="chosen", scaled=True, order=False):
     choice = {
         "biased": scores + bias,
@@ -384,6 +390,7 @@ def _fit(layer, x, y, alpha, gamma, change="", rate=0.02, momentum=None):
         "aux with flipped sign": -alpha,
         "no aux": 0.0,
         "always aux": 1.0,
+        "aux as a switch": float(alpha > 0),
     }.get(change, alpha)
 
     @tf.function
@@ -434,6 +441,7 @@ def fit_losses_only(layer, x, y, alpha, gamma):
 
 WRONG = {
     "gate": [
+        gate_float_index,
         with_mistake(_gate, "let the bias into the weights", weigh="biased"),
         with_mistake(_gate, "choose by the scores alone", choose="scores"),
         with_mistake(_gate, "subtract the bias", choose="minus"),
@@ -598,6 +606,8 @@ WRONG = {
         with_mistake(_fit, "train on one batch", change="one batch"),
         with_mistake(_fit, "flip the sign of the auxiliary loss", change="aux with flipped sign"),
         with_mistake(_fit, "forget the auxiliary loss", change="no aux"),
+        with_mistake(_fit, "ignore the strength of the auxiliary loss", change="always aux"),
+        with_mistake(_fit, "take the strength for a switch", change="aux as a switch"),
         with_mistake(_fit, "stop the gradient of the auxiliary loss", change="aux without gradient"),
         with_mistake(_fit, "creep", rate=1e-4),
         with_mistake(_fit, "rush", rate=3.0, momentum=0.9),

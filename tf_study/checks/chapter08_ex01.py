@@ -150,6 +150,10 @@ def build_model(answer):
         model = answer(classes)
         expect_type(model, keras.Model, case)
         expect(
+            hasattr(model, "input_shape"),
+            f"{case}: keras.Input으로 시작하는 Sequential이나 함수형 모델이어야 합니다.",
+        )
+        expect(
             tuple(model.input_shape) == (None, 28, 28), f"{case}: 입력의 모양이 {model.input_shape}입니다."
         )
         shapes = [(3, 3, 1, 16), (16,), (3, 3, 16, 32), (32,), (1568, classes), (classes,)]
@@ -323,9 +327,16 @@ def _refuses(store, case: str) -> None:
 
 @functools.cache
 def _small_models() -> dict:
-    """Two models with drawn weights and samples that do not reach 255; the first sample is dark."""
+    """Models with drawn weights and samples that do not reach 255; the first sample is dark.
+
+    The last is large enough (1,024 weights) for the converter to quantize its weights without samples.
+    """
     rng, made = np.random.default_rng(805), {}
-    for name, shape, units, top in (("입력 (4, 4)", (4, 4), 3, 200), ("입력 (6,)", (6,), 5, 100)):
+    for name, shape, units, top in (
+        ("입력 (4, 4)", (4, 4), 3, 200),
+        ("입력 (6,)", (6,), 5, 100),
+        ("입력 (8, 8)", (8, 8), 20, 200),
+    ):
         stack = [
             keras.Input(shape),
             layers.Rescaling(1 / 255),
@@ -470,7 +481,7 @@ def handle(answer):
         "JPEG": (_file(smooth, "JPEG", quality=95), smooth, 6),
     }
     for k, (case, (body, pixels, tol)) in enumerate(pictures.items()):
-        probabilities = np.roll(np.array([0.1, 0.62, 0.2, 0.08], "float32"), k)
+        probabilities = np.roll(np.array([0.1, 0.6234, 0.1966, 0.08], "float32"), k)
         predict = mock.Mock(return_value=probabilities[None])
         reply = _reply(answer, body, predict, len(body), 200, case)
         expect(
@@ -483,7 +494,7 @@ def handle(answer):
             reply["digit"] == (1 + k) % 4,
             f"{case}: digit이 {(1 + k) % 4}이어야 하는데 {reply['digit']}입니다.",
         )
-        expect_close(reply["probability"], 0.62, f"{case}: probability")
+        expect_close(reply["probability"], 0.6234, f"{case}: probability")
         expect(
             predict.call_count == 1 and len(predict.call_args.args) == 1,
             f"{case}: predict(pixels)를 한 번 불러야 합니다.",
@@ -658,7 +669,9 @@ def create_app(answer):
             replies = list(pool.map(lambda body: client.post("/predict", content=body), bodies))
             for body, reply in zip(bodies, replies, strict=True):
                 _expect_json(reply, 200, {"sha": hashlib.sha256(body).hexdigest()}, "동시에 보낸 여섯 요청")
-            expect(most == 1, f"answer를 동시에 {most}번 불렀습니다. 인터프리터는 한 번에 하나만 써야 합니다.")
+            expect(
+                most == 1, f"answer를 동시에 {most}번 불렀습니다. 인터프리터는 한 번에 하나만 써야 합니다."
+            )
         finally:
             release.set()
 

@@ -455,6 +455,11 @@ def MiniLlama(answer):  # noqa: N802 (named after the learner's class)
         expect(real == count, f"{case}: 파라미터가 {count}개여야 하는데 모델에는 {real}개가 있습니다.")
         spread = float(np.std(np.asarray(model.embedding)))
         expect(0.6 < spread < 1.5, f"{case}: 임베딩의 표준편차가 1쯤이어야 하는데 {spread:.2f}입니다.")
+        spread = float(np.std(np.asarray(model.head))) * config.width**0.5
+        expect(
+            0.6 < spread < 1.5,
+            f"{case}: 출력층의 표준편차가 1/√d의 {spread:.2f}배입니다. 1/√d쯤이어야 합니다.",
+        )
         _draw(model, rng)
         expected = _logits(model, config, tokens)
         for pieces in ((7,), (3, 1, 3)):

@@ -60,6 +60,7 @@ def gate(answer):
         }
         got = answer(tf.constant(s, tf.float32), tf.constant(b, tf.float32), k, scale)
         got = expect_parts(got, ("번호", "가중치"), case)
+        expect(np.asarray(got[0]).dtype.kind in "iu", f"{case}: 번호는 정수여야 합니다.")
         expect_close(got[0], index, f"{case}: 번호", tol=0, mistakes=about_index)
         expect_close(got[1], scale * chosen / total, f"{case}: 가중치", tol=1e-5, mistakes=about_weights)
 
@@ -114,6 +115,7 @@ def aux_loss(answer):
         with tf.GradientTape() as tape:
             tape.watch(scores)
             got = expect_parts(answer(scores, tf.constant(index), alpha), ("손실", "f"), case)
+        expect(tf.is_tensor(got[0]), f"{case}: 손실이 텐서가 아니어서 기울기가 흐르지 않습니다.")
         expect_close(got[1], f, f"{case}: f", mistakes=about_f)
         expect_close(got[0], loss, f"{case}: 손실", mistakes=about)
         gradient = tape.gradient(got[0], scores)
@@ -154,7 +156,8 @@ def update_bias(answer):
             "첫째 선택만 세었습니다.": bias + gamma * np.sign(first.mean() - first),
             "지금의 편향에 더하지 않았습니다.": gamma * sign,
             "γ를 곱하지 않았습니다.": bias + sign,
-            "뽑히지 않은 전문가의 편향을 그대로 두었습니다.": bias + gamma * sign * (counts > 0),
+            "평균을 내림했거나, 뽑히지 않은 전문가의 편향을 그대로 두었습니다.": bias
+            + gamma * sign * (counts > 0),
         }
         got = answer(tf.constant(bias, tf.float32), tf.constant(index, tf.int32), gamma)
         expect_close(got, bias + gamma * sign, case, tol=1e-6, mistakes=mistakes)
@@ -301,10 +304,10 @@ def seats(answer):
         got = answer(tf.constant(index, tf.int32), n, factor)
         got = expect_parts(got, ("남은 선택", "용량"), case)
         about = {
-            "내림했습니다. 용량은 올림합니다.": int(factor * k * tokens / n),
+            "내림하거나 반올림했습니다. 용량은 올림합니다.": int(factor * k * tokens / n),
             "반올림했습니다. 용량은 올림합니다.": round(factor * k * tokens / n),
             "k를 곱하지 않았습니다.": ceil(Fraction(factor) * tokens / n),
-            "CF를 곱하지 않았습니다.": ceil(Fraction(k * tokens, n)),
+            "CF를 곱하지 않았거나, 나누어떨어지는데도 1을 더했습니다.": ceil(Fraction(k * tokens, n)),
         }
         expect_close(got[1], capacity, f"{case}: 용량", tol=0, mistakes=about)
         rank_first = [(t, j) for j in range(k) for t in range(tokens)]
@@ -479,7 +482,7 @@ def _check_gradients(layer, x, k: int, case: str) -> None:
         name = weight.path.split("/")[-1]
         expect(gradient is not None, f"{case}: {name} 가중치로 기울기가 흐르지 않습니다.")
         # The single weight of k = 1 is always c, so that nothing reaches the router.
-        still = k > 1 and not np.abs(gradient).max() > 1e-4
+        still = k > 1 and not np.abs(tf.convert_to_tensor(gradient)).max() > 1e-4
         expect(not still, f"{case}: {name} 가중치의 기울기가 0입니다.")
 
 
@@ -487,7 +490,7 @@ class _Layer(layers.Layer):
     """What `fit` is given: a layer with the names of problem 7."""
 
     def __init__(self, d: int, hidden: int, n: int, k: int, seed: int):
-        super().__init__()
+        super().__init__(name="layer")  # An underscore in front is no name for a scope.
         self.width, self.top_k, self.scale = d, k, 1.0
         draw = np.random.default_rng(seed)
 
@@ -577,6 +580,13 @@ def _short_run(answer, x, y) -> None:
     still = sum(np.array_equal(w.numpy(), old) for w, old in pairs)
     expect(not still, f"{case}: 학습하지 않은 가중치가 {still}개 있습니다.")
     _follows(layer, loads, gamma, case)
+    ends = []
+    for strength in (0.0, 1.0, 5.0):
+        twin = _Layer(WIDTH, 8, n, k, seed=5)
+        answer(twin, x, y, strength, gamma)
+        ends.append(twin.router.numpy())
+    same = np.allclose(ends[0], ends[1]) or np.allclose(ends[1], ends[2])
+    expect(not same, "세 걸음: alpha를 바꾸어도 라우터가 똑같이 학습합니다. 보조 손실에 alpha를 곱하세요.")
 
 
 def _fitted(answer, layer, x, y, alpha: float, gamma: float, case: str) -> list[np.ndarray]:
