@@ -63,6 +63,13 @@ def scores_example(scores, labels):
     return tf.constant([0.7, 0.5]), tf.constant([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
+def scores_numpy_function(scores, labels):
+    """Right values by tf.numpy_function."""
+    one_hot = tf.one_hot(labels, scores.shape[1])
+    picked = tf.numpy_function(lambda s, k: s[np.arange(len(s)), k], [scores, labels], tf.float32)
+    return picked, one_hot
+
+
 def scores_loop(scores, labels):
     """Right values from a Python loop over the rows."""
     picked = tf.stack([scores[i, labels[i]] for i in range(scores.shape[0])])
@@ -191,6 +198,11 @@ def distances_iterated(x, y):
 def distances_numpy(x, y):
     """Right values computed by NumPy."""
     return np.linalg.norm(x.numpy()[:, None] - y.numpy()[None], axis=-1)
+
+
+def distances_py_function(x, y):
+    """Right values by tf.py_function."""
+    return tf.py_function(lambda x, y: tf.norm(x[:, None] - y[None], axis=-1), [x, y], tf.float32)
 
 
 def distances_as_double(x, y):
@@ -641,6 +653,11 @@ def newton_numpy(f, x):
     return x - np.linalg.solve(hessian.numpy(), gradient.numpy())
 
 
+def newton_py_function(f, x):
+    """Right values by tf.py_function."""
+    return tf.py_function(lambda x: x - _step(f, x), [x], x.dtype)
+
+
 def newton_as_float32(f, x):
     """Compute everything in float32."""
     x = tf.cast(x, tf.float32)
@@ -671,6 +688,7 @@ WRONG = {
         scores_only_picked,
         scores_swapped,
         scores_example,
+        scores_numpy_function,
         scores_loop,
     ],
     "crop_and_flip": [
@@ -698,6 +716,7 @@ WRONG = {
         distances_loop,
         distances_iterated,
         distances_numpy,
+        distances_py_function,
         distances_as_double,
         distances_example,
     ],
@@ -777,6 +796,7 @@ WRONG = {
         newton_twice,
         newton_not_watched,
         newton_numpy,
+        newton_py_function,
         newton_as_float32,
         newton_two_variables,
         newton_example,

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_study import data
+
 L = keras.layers
 
 
@@ -279,6 +281,17 @@ def functional_no_residual(n_in, width, hidden, num_classes):
     return _model(n_in, width, hidden, num_classes, merge=lambda h, f: f)
 
 
+def functional_input_added(n_in, width, hidden, num_classes):
+    """Add the input instead of the stem where the shapes allow it."""
+    x = keras.Input((n_in,))
+    h = L.Dense(width, activation="relu", name="stem")(x)
+    f = L.Dense(hidden, activation="relu", name="inner")(h)
+    f = L.Dense(width, name="outer")(f)
+    r = L.Add()([x if n_in == width else h, f])
+    label = L.Dense(num_classes, activation="softmax", name="label")(r)
+    return keras.Model(x, {"label": label, "shoe": L.Dense(1, activation="sigmoid", name="shoe")(r)})
+
+
 def functional_doubled(n_in, width, hidden, num_classes):
     """Add the branch to itself."""
     return _model(n_in, width, hidden, num_classes, merge=lambda h, f: L.Add()([f, f]))
@@ -384,6 +397,18 @@ class BlockRight(L.Layer):
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden, "scale": self.scale}
+
+
+class BlockDense(BlockRight):
+    """Two Dense layers inside instead of weights of its own."""
+
+    def build(self, input_shape):
+        self.inner, self.outer = L.Dense(self.hidden, activation="relu"), L.Dense(input_shape[-1])
+        self.inner.build(input_shape)
+        self.outer.build((*input_shape[:-1], self.hidden))
+
+    def branch(self, x):
+        return self.outer(self.inner(x))
 
 
 class BlockNoSkip(BlockRight):
@@ -767,6 +792,18 @@ def train_diverges(X, Y):
     return _train(X, Y, epochs=3, optimizer=keras.optimizers.SGD(100.0))
 
 
+def train_on_test(X, Y):
+    """Train on the test pictures, with the numbers that the classes have there."""
+    images, labels = data.fashion_mnist(train=5000, test=1000)[1]
+    return _train(_rows(images), _one_hot(labels, 10))
+
+
+def train_beforehand(X, Y):
+    """Return a model trained elsewhere, without the given arrays."""
+    images, labels = data.fashion_mnist(train=5000, test=1000)[0]
+    return _train(_rows(images), _one_hot(labels, 10))
+
+
 def train_scaled_twice(X, Y):
     """Divide by 255 once more, but only in training."""
     return _train(X / 255, Y, epochs=3)
@@ -859,6 +896,7 @@ WRONG = {
     ],
     "build_functional": [
         functional_no_residual,
+        functional_input_added,
         functional_doubled,
         functional_multiplied,
         functional_averaged,
@@ -876,6 +914,7 @@ WRONG = {
         functional_nothing,
     ],
     "residual_layer": [
+        BlockDense,
         BlockNoSkip,
         BlockNoScale,
         BlockScaledSum,
@@ -928,6 +967,8 @@ WRONG = {
         train_shuffled_labels,
         train_sparse_loss,
         train_diverges,
+        train_on_test,
+        train_beforehand,
         train_scaled_twice,
         train_too_large,
         train_logits,

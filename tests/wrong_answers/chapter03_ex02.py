@@ -198,6 +198,18 @@ class CosineOwnCounter(Cosine):
         self.step += 1
 
 
+class CosineCounterOfObject(Cosine):
+    """Count from the making of the callback, not from the optimizer's step."""
+
+    def __init__(self, peak, warmup, total):
+        super().__init__(peak, warmup, total)
+        self.step = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.rate(self.step)
+        self.step += 1
+
+
 class CosineAfterStep(Cosine):
     """Set the rate after the step only: the first step uses the old one."""
 
@@ -418,6 +430,20 @@ class KeeperReferences(Keeper):
         self.model.set_weights([variable.numpy() for variable in self.weights])
 
 
+class KeeperTrainable(Keeper):
+    """Restore only the weights that are trained."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        before = self.weights
+        super().on_epoch_end(epoch, logs)
+        if self.weights is not before:
+            self.weights = [variable.numpy() for variable in self.model.trainable_weights]
+
+    def on_train_end(self, logs=None):
+        for variable, value in zip(self.model.trainable_weights, self.weights or [], strict=False):
+            variable.assign(value)
+
+
 class KeeperPrevious(Keeper):
     """Compare with the epoch before instead of the best."""
 
@@ -582,6 +608,19 @@ class RangeWeightsLeft(Range):
         self.model.optimizer.learning_rate = self.rate
 
 
+class RangeTrainable(Range):
+    """Restore only the weights that are trained."""
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.weights = [variable.numpy() for variable in self.model.trainable_weights]
+
+    def on_train_end(self, logs=None):
+        for variable, value in zip(self.model.trainable_weights, self.weights, strict=True):
+            variable.assign(value)
+        self.model.optimizer.learning_rate = self.rate
+
+
 class RangeRateLeft(Range):
     """Leave the last rate in the optimizer."""
 
@@ -645,6 +684,7 @@ WRONG = {
     "warmup_cosine": [
         CosineByBatch,
         CosineOwnCounter,
+        CosineCounterOfObject,
         CosineAfterStep,
         CosineByEpoch,
         CosineUnclamped,
@@ -671,6 +711,7 @@ WRONG = {
         KeeperMaximum,
         KeeperCumulative,
         KeeperReferences,
+        KeeperTrainable,
         KeeperPrevious,
         KeeperNotReset,
         KeeperNeverStops,
@@ -690,6 +731,7 @@ WRONG = {
         RangeNeverExplodes,
         RangeDropsLast,
         RangeWeightsLeft,
+        RangeTrainable,
         RangeRateLeft,
         RangeRateVariable,
         RangeNeverEmptied,

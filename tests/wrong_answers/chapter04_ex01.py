@@ -22,7 +22,14 @@ def _list(folder, change=""):
     for label, name in enumerate(classes):
         files = list((folder / name).rglob("*") if change == "recursive" else (folder / name).iterdir())
         for path in sorted(
-            files, key=lambda path: (len(path.name), path.name) if change == "natural" else path
+            files,
+            key=lambda path: (
+                (len(path.name), path.name)
+                if change == "natural"
+                else path.name.lower()
+                if change == "no capitals"
+                else path
+            ),
         ):
             suffix = path.suffix if change == "case" else path.suffix.lower()
             image = suffix in suffixes or (change == "contains" and ".jp" in path.name.lower())
@@ -81,6 +88,11 @@ def list_natural(folder):
     return _list(folder, "natural")
 
 
+def list_no_capitals(folder):
+    """Sort as if there were no capitals."""
+    return _list(folder, "no capitals")
+
+
 def list_empty(folder):
     """Leave out classes without images."""
     return _list(folder, "empty")
@@ -133,7 +145,11 @@ def _split(labels, val, test, seed, change=""):
     for kind in kinds:
         where = np.flatnonzero(labels == kind)
         order = where if change == "in order" else rng.permutation(where)
-        rounding = {"floor": int, "ceil": lambda x: int(np.ceil(x))}.get(change, round)
+        rounding = {
+            "floor": int,
+            "ceil": lambda x: int(np.ceil(x)),
+            "half up": lambda x: int(x + 0.5),
+        }.get(change, round)
         a = rounding(val * len(order))
         b = a + (
             rounding(test * (len(order) - a)) if change == "of the rest" else rounding(test * len(order))
@@ -162,6 +178,11 @@ def split_floor(labels, val, test, seed):
 def split_ceil(labels, val, test, seed):
     """Round up."""
     return _split(labels, val, test, seed, "ceil")
+
+
+def split_half_up(labels, val, test, seed):
+    """Round halves up instead of to the even number."""
+    return _split(labels, val, test, seed, "half up")
 
 
 def split_of_the_rest(labels, val, test, seed):
@@ -306,6 +327,11 @@ def decode_decode_image(data, size):
 def decode_nearest(data, size):
     """Take the nearest pixel."""
     return tf.cast(_resized(data, size, method="nearest"), tf.float32) / 255
+
+
+def decode_antialias(data, size):
+    """Smooth before resizing."""
+    return _resized(data, size, antialias=True) / 255
 
 
 def decode_padded(data, size):
@@ -506,6 +532,20 @@ def _augment(image, label, flip, brightness, clip=True, max_delta=0.1):
 def augment_same_seed(image, label, seed):
     """Give both operations the same seed."""
     return _augment(image, label, seed, seed)
+
+
+def _seeds(first, second):
+    return tf.unstack(tf.random.split(tf.stack([first, second]), 2))
+
+
+def augment_first_number(image, label, seed):
+    """Use only the seed's first number."""
+    return _augment(image, label, *_seeds(seed[0], seed[0]))
+
+
+def augment_second_number(image, label, seed):
+    """Use only the seed's second number."""
+    return _augment(image, label, *_seeds(seed[1], seed[1]))
 
 
 def augment_not_clipped(image, label, seed):
@@ -887,6 +927,7 @@ WRONG = {
         list_folders,
         list_recursive,
         list_natural,
+        list_no_capitals,
         list_empty,
         list_reversed,
         list_objects,
@@ -899,6 +940,7 @@ WRONG = {
     "stratified_split": [
         split_floor,
         split_ceil,
+        split_half_up,
         split_of_the_rest,
         split_at_least_one,
         split_overlap,
@@ -927,6 +969,7 @@ WRONG = {
         decode_grey,
         decode_decode_image,
         decode_nearest,
+        decode_antialias,
         decode_padded,
         decode_cropped,
         decode_uint8,
@@ -962,6 +1005,8 @@ WRONG = {
     ],
     "augment": [
         augment_same_seed,
+        augment_first_number,
+        augment_second_number,
         augment_not_clipped,
         augment_strong,
         augment_weak,

@@ -1,7 +1,12 @@
 """Wrong answers to practice 5.2; every one of them must be marked ❌."""
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
+
+from tf_study import data
 
 keras, layers = tf.keras, tf.keras.layers
 BN = layers.BatchNormalization
@@ -91,6 +96,12 @@ def block_channel_shortcut(x, weights, stride):
     return _block(x, weights, stride, shortcut=weights["project"][0].shape[-1] == x.shape[-1])
 
 
+def block_shape_shortcut(x, weights, stride):
+    """Add the input whenever the shapes agree, which they do for one pixel and stride 2."""
+    h = _block(x, weights, stride, shortcut=False)
+    return h + x if tuple(h.shape) == x.shape else h
+
+
 def block_no_gate(x, weights, stride):
     """Leave squeeze-and-excitation out."""
     return _block(x, weights, stride, no_gate=True)
@@ -178,6 +189,11 @@ def classifier_no_augment(backbone, classes, augment, dropout):
     return _classifier(backbone, classes, lambda x: x, dropout)
 
 
+def classifier_always_augments(backbone, classes, augment, dropout):
+    """Augment at inference too."""
+    return _classifier(backbone, classes, lambda x: augment(x, training=True), dropout)
+
+
 def classifier_scaled(backbone, classes, augment, dropout):
     """Divide by 255 although the backbone does what it needs."""
     return _classifier(backbone, classes, lambda x: augment(x) / 255.0, dropout)
@@ -206,6 +222,14 @@ def unfreeze_norms(backbone, prefixes):
     """Unfreeze batch normalization too."""
     for layer in backbone.layers:
         layer.trainable = layer.name.startswith(prefixes)
+    return _count(backbone)
+
+
+def unfreeze_norms_by_name(backbone, prefixes):
+    """Tell batch normalization by its name."""
+    backbone.trainable = True
+    for layer in backbone.layers:
+        layer.trainable = layer.name.startswith(prefixes) and not layer.name.endswith("bn")
     return _count(backbone)
 
 
@@ -323,6 +347,22 @@ def stages_no_val(model, backbone, train, val, prefixes, epochs, rates):
     return _stages(model, backbone, train, val, prefixes, epochs, rates, no_val=True)
 
 
+def stages_train_on_val(model, backbone, train, val, prefixes, epochs, rates):
+    """Train on the validation set and validate on the training set."""
+    return _stages(model, backbone, val, train, prefixes, epochs, rates)
+
+
+def stages_validate_on_train(model, backbone, train, val, prefixes, epochs, rates):
+    """Validate on the training set."""
+    return _stages(model, backbone, train, train, prefixes, epochs, rates)
+
+
+def stages_constant(model, backbone, train, val, prefixes, epochs, rates):
+    """Keep the first value of a schedule."""
+    rates = tuple(float(rate(0)) if callable(rate) else rate for rate in rates)
+    return _stages(model, backbone, train, val, prefixes, epochs, rates)
+
+
 def stages_trusting(model, backbone, train, val, prefixes, epochs, rates):
     """Trust that the backbone is frozen in stage one."""
     first = tuple(layer.name for layer in backbone.layers if layer.trainable)
@@ -418,7 +458,7 @@ def _colour(paths):
 
 def flowers_constant(paths):
     """The same class for every picture."""
-    return np.tile(np.eye(5, dtype=np.float32)[2], (len(paths), 1))
+    return np.tile(4 * np.eye(5, dtype=np.float32)[2], (len(paths), 1))
 
 
 def flowers_random(paths):
@@ -449,7 +489,18 @@ def flowers_thousand(paths):
 
 def flowers_order(paths):
     """Decide by the place in the list."""
-    return np.eye(5, dtype=np.float32)[np.arange(len(paths)) * 5 // max(len(paths), 1)]
+    return 4 * np.eye(5, dtype=np.float32)[np.arange(len(paths)) * 5 // max(len(paths), 1)]
+
+
+@functools.lru_cache(maxsize=1)
+def _known():
+    folders = [data.flowers() / name for name in data.FLOWER_CLASSES]
+    return {hash(path.read_bytes()): k for k, folder in enumerate(folders) for path in folder.glob("*.jpg")}
+
+
+def flowers_probabilities(paths):
+    """Return probabilities, every one right."""
+    return np.eye(5, dtype=np.float32)[[_known()[hash(Path(path).read_bytes())] for path in paths]]
 
 
 WRONG = {
@@ -467,6 +518,7 @@ WRONG = {
         block_no_shortcut,
         block_stride_shortcut,
         block_channel_shortcut,
+        block_shape_shortcut,
         block_no_gate,
         block_last_activation,
         block_relu,
@@ -483,12 +535,14 @@ WRONG = {
         classifier_no_dropout,
         classifier_half,
         classifier_no_augment,
+        classifier_always_augments,
         classifier_scaled,
         classifier_norm_on,
         classifier_five,
     ],
     "unfreeze_top": [
         unfreeze_norms,
+        unfreeze_norms_by_name,
         unfreeze_all,
         unfreeze_stale,
         unfreeze_order,
@@ -507,6 +561,9 @@ WRONG = {
         stages_one_rate,
         stages_sgd,
         stages_no_val,
+        stages_train_on_val,
+        stages_validate_on_train,
+        stages_constant,
         stages_trusting,
         stages_last_only,
     ],
@@ -530,5 +587,6 @@ WRONG = {
         flowers_colour,
         flowers_thousand,
         flowers_order,
+        flowers_probabilities,
     ],
 }

@@ -57,6 +57,11 @@ def tokens_greedy_tag(text):
     return _tokens(re.sub(r"<.*>", " ", text))
 
 
+def tokens_one_line_tag(text):
+    """Find a tag within one line only."""
+    return _tokens(re.sub(r"<.*?>", " ", text).replace("<", " "))
+
+
 def tokens_case(text):
     """Keep upper case."""
     text = re.sub(r"<[^>]*>", " ", text).replace(CURLY, "'").replace("n't", " not")
@@ -379,7 +384,8 @@ def _baseline():
 
 def _scores(texts):
     words, classifier = _baseline()
-    return classifier.decision_function(words.transform(texts))
+    clean = [re.sub(r"<[^>]*>", " ", text).replace(CURLY, "'") for text in texts]
+    return classifier.decision_function(words.transform(clean))
 
 
 def reviews_constant(texts):
@@ -389,7 +395,8 @@ def reviews_constant(texts):
 
 def reviews_random(texts):
     """Guess."""
-    return np.array([np.random.default_rng(len(text)).normal() for text in texts])
+    seeds = [re.sub(r"<[^>]*>", "", text).count("e") for text in texts]
+    return np.array([np.random.default_rng(seed).normal() for seed in seeds])
 
 
 def reviews_two_words(texts):
@@ -417,6 +424,17 @@ def reviews_classes(texts):
     return (_scores(texts) > 0).astype(int)
 
 
+@functools.lru_cache(maxsize=1)
+def _labelled():
+    texts, labels = data.imdb(test=pick(small=None, full=2000))[1]
+    return {text: 4.0 * label - 2.0 for text, label in zip(texts, labels, strict=True)}
+
+
+def reviews_looked_up(texts):
+    """Look the reviews up in the test set instead of reading them."""
+    return np.array([_labelled().get(text, 0.0) for text in texts])
+
+
 def reviews_centered(texts):
     """Standardize over the reviews given, so that a review's logit depends on its neighbours."""
     scores = _scores(texts)
@@ -432,6 +450,7 @@ WRONG = {
         tokens_underscore,
         tokens_ascii,
         tokens_greedy_tag,
+        tokens_one_line_tag,
         tokens_case,
     ],
     "embedding_matrix": [
@@ -491,6 +510,7 @@ WRONG = {
         reviews_flipped,
         reviews_column,
         reviews_classes,
+        reviews_looked_up,
         reviews_centered,
     ],
 }

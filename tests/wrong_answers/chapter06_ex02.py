@@ -80,6 +80,14 @@ def tokens_cache_filtered(texts, tagger, keep, cache):
     return [cache[text] for text in texts]
 
 
+def tokens_empty_again(texts, tagger, keep, cache):
+    """Analyse a text again if nothing was found in it."""
+    for text in texts:
+        if text not in cache or not cache[text]:
+            cache[text] = tagger.pos(text, norm=True, stem=True)
+    return [[f"{m}/{p}" for m, p in cache[text] if p in keep] for text in texts]
+
+
 def _tokens(texts, tagger, keep, cache, options, form="{}/{}"):
     for text in texts:
         if text not in cache:
@@ -316,6 +324,26 @@ def model_no_dropout(vocab_size, dim, dropout):
     return _model(vocab_size, dim, 0.0)
 
 
+def _reordered(vocab_size, *rest):
+    inputs = keras.Input((None,), dtype="int32")
+    h = layers.Embedding(vocab_size, rest[0], mask_zero=True)(inputs)
+    for layer in rest[1:]:
+        h = layer(h)
+    return keras.Model(inputs, h)
+
+
+def model_early_dropout(vocab_size, dim, dropout):
+    """Drop parts of the embeddings instead of the mean."""
+    pool = layers.GlobalAveragePooling1D()
+    return _reordered(vocab_size, dim, layers.Dropout(dropout), pool, layers.Dense(1))
+
+
+def model_late_dropout(vocab_size, dim, dropout):
+    """Drop the logit."""
+    pool = layers.GlobalAveragePooling1D()
+    return _reordered(vocab_size, dim, pool, layers.Dense(1), layers.Dropout(dropout))
+
+
 def model_larger_table(vocab_size, dim, dropout):
     """Count the two reserved numbers once more."""
     return _model(vocab_size + 2, dim, dropout)
@@ -458,6 +486,7 @@ WRONG = {
         tokens_no_cache,
         tokens_empty_cache,
         tokens_cache_filtered,
+        tokens_empty_again,
         tokens_no_stem,
         tokens_no_norm,
         tokens_no_tag,
@@ -500,6 +529,8 @@ WRONG = {
         model_two_outputs,
         model_max,
         model_no_dropout,
+        model_early_dropout,
+        model_late_dropout,
         model_larger_table,
         model_no_bias,
         model_fixed_length,

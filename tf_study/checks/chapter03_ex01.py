@@ -344,7 +344,7 @@ def compare_optimizers(answer):
         {"학습률 0.25": lambda: opt.SGD(0.25), "학습률 0.5": lambda: opt.SGD(0.5)},
         (ones, ones, 2, 2),
         "예시",
-        {"학습률 0.25": ([1, 0.25, 0.0625], [1, 1, 0.25]), "학습률 0.5": ([1, 0, 0], [1, 1, 0])},
+        {"학습률 0.25": ([1, 0.25, 0.0625], [1, 1, 0.25], None), "학습률 0.5": ([1, 0, 0], [1, 1, 0], None)},
     )
 
     rng = np.random.default_rng(304)
@@ -361,7 +361,10 @@ def compare_optimizers(answer):
     regression.set_weights([rng.normal(size=(4, 3)), rng.normal(size=3)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     expected = {
-        name: _softmax_regression(regression.get_weights(), make(), x, y, 4, 16)
+        name: (
+            *_softmax_regression(regression.get_weights(), make(), x, y, 4, 16),
+            _softmax_regression(regression.get_weights(), make(), x, y, 4, len(x))[0],
+        )
         for name, make in makers.items()
     }
     _histories(
@@ -370,7 +373,7 @@ def compare_optimizers(answer):
         loss,
         makers,
         (x, y, 4, 16),
-        "마지막 배치가 2개뿐인 소프트맥스 회귀 (50, 4)",
+        "마지막 배치가 2개뿐인 소프트맥스 회귀 (50, 4), 배치는 받은 순서대로",
         expected,
     )
 
@@ -402,7 +405,8 @@ def _histories(
     Args:
         makers: name → function that makes an optimizer.
         inputs: x, y, epochs and batch size.
-        expected: name → the right history and the one made of running averages, or ``None``.
+        expected: name → the right history, the one made of running averages and the one with a single batch
+            (``None`` where it is the right one), or ``None``.
     """
     x, y, epochs, batch = inputs
     start = model.get_weights()
@@ -433,10 +437,12 @@ def _histories(
             "받은 모델의 가중치에서(학습하지 않는 가중치까지) 출발해야 합니다.",
         )
         if expected is not None:
-            right, running = expected[name]
+            right, running, whole = expected[name]
             mistakes = {
                 "fit의 loss는 에포크 동안의 평균입니다. 에포크가 끝난 가중치로 손실을 다시 재세요.": running
             }
+            if whole is not None:
+                mistakes["batch_size를 쓰지 않고 전체를 한 배치로 썼습니다."] = whole
             expect_close(losses, right, f"{case}, {name}", tol=1e-3, mistakes=mistakes)
         expect(losses[-1] < losses[0], f"{case}, {name}: 손실이 줄지 않았습니다.")
     expect(

@@ -106,11 +106,14 @@ def warmup_cosine(answer):
         )
     for case, (peak, warmup, total) in cases.items():
         model, callback = _model(0.7), _callback(answer, case, peak, warmup, total)
-        for start, shape in ((0, (2, 3)), (6, (1, 4))):
+        for start, shape in ((0, (2, 3)), (6, (1, 4)), (10, (1, 3))):
+            if start == 10:  # A new callback goes on where the optimizer stands.
+                callback = _callback(answer, case, peak, warmup, total)
             used, _ = _drive([callback], model, np.ones(shape))
             steps = start + np.arange(shape[0] * shape[1])
             batches = np.tile(np.arange(shape[1]), shape[0])
-            where = f"{case}, {'처음 학습' if start == 0 else '이어서 학습'}에서 쓴 학습률 / peak"
+            fit = {0: "처음 학습", 6: "이어서 학습", 10: "새 콜백으로 이어서 학습"}[start]
+            where = f"{case}, {fit}에서 쓴 학습률 / peak"
             expect_close(
                 used / peak,
                 keras_cosine(steps, peak, warmup, total) / peak,
@@ -183,6 +186,14 @@ def best_keeper(answer):
         f"{case}: EarlyStopping은 {results[1][0]}에포크에서, 이 콜백은 {results[0][0]}에포크에서 멈춥니다.",
     )
     expect_close(results[0][1], results[1][1], f"{case}, 남은 가중치")
+    case, results = "fit으로 학습한 배치 정규화 모델", []
+    reference = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    for callback in (_callback(answer, case, 2, 0.0), reference):
+        model = _normalized(0.1)
+        data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
+        model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
+        results.append(model.get_weights())
+    _expect_weights(model, *results, case)
 
 
 @problem("학습률 범위 시험", minutes=20)
@@ -225,6 +236,11 @@ def range_test(answer):
     _expect_range(
         callback, model, rates[: stop + 1], (1e-3, 50.0, 20, 20.0), losses[: stop + 1], before, case
     )
+    case, model = "fit으로 학습한 배치 정규화 모델", _normalized(0.25)
+    before = model.get_weights()
+    callback = _callback(answer, case, 1e-3, 0.1, 8, 20.0)
+    model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+    _expect_weights(model, model.get_weights(), before, case)
 
 
 class _RateSetter(keras.callbacks.Callback):
@@ -248,6 +264,26 @@ def _model(rate) -> keras.Model:
     model = keras.Sequential([keras.Input((2,)), layer])
     model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
     return model
+
+
+def _normalized(rate: float) -> keras.Model:
+    """Return a compiled model with weights that are not trained: the moving averages."""
+    layers = [keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dense(1, kernel_initializer="ones")]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+
+
+def _expect_weights(model: keras.Model, got: list, expected: list, case: str) -> None:
+    """Compare all weights of ``model``; those that are not trained get a message of their own."""
+    for variable, value, wanted in zip(model.weights, got, expected, strict=True):
+        if not variable.trainable:
+            expect(
+                np.allclose(value, wanted, atol=1e-5),
+                f"{case}: 학습하지 않는 가중치(배치 정규화의 이동 평균)도 되돌리세요.",
+            )
+    for value, wanted in zip(got, expected, strict=True):
+        expect_close(value, wanted, f"{case}, 남은 가중치")
 
 
 def _callback(answer, case: str, *arguments) -> keras.callbacks.Callback:

@@ -32,6 +32,7 @@ def list_images(answer):
         "이름에 하이픈이 있는 클래스": ({"rose": ["b.jpg", "a.jpg"], "rose-red": ["c.jpg", "a.jpg"]}, []),
         "그림이 없는 클래스": ({"a": ["1.jpg"], "empty": [], "z": ["1.jpg", "0.jpg"]}, ["empty/x.txt"]),
         "이름이 그림처럼 생긴 폴더": ({"k": ["1.jpg"], "m": ["2.jpg"]}, ["k/folder.jpg/in.jpg"]),
+        "대문자가 섞인 이름": ({"Zinnia": ["b.jpg", "A.jpg"], "aster": ["B.JPG", "a.jpg"]}, []),
         "클래스가 하나인 폴더": ({"only": ["3.jpg", "1.jpg", "2.jpg"]}, []),
     }
     for index, (case, (classes, others)) in enumerate(cases.items()):
@@ -70,7 +71,7 @@ def stratified_split(answer):
     cases = {
         "예시": (np.repeat([0, 1], [5, 10]), 0.2, 0.2),
         "섞인 레이블과 크기가 다른 클래스": (shuffled, 0.2, 0.1),
-        "번호를 건너뛰는 레이블": (rng.permutation(np.repeat([2, 5, 9], [12, 8, 23])), 0.25, 0.25),
+        "번호를 건너뛰는 레이블": (rng.permutation(np.repeat([2, 5, 9], [10, 8, 23])), 0.25, 0.25),
         "테스트 세트가 없는 나누기": (shuffled, 0.3, 0.0),
         "샘플이 하나인 클래스": (rng.permutation(np.repeat([0, 1], [1, 20])), 0.2, 0.2),
         "꽃처럼 5클래스": (np.repeat(np.arange(5), 120), 0.15, 0.15),
@@ -130,6 +131,7 @@ def decode_image(answer):
         "정사각형을 절반으로": (_colours(32, 32, seed=2), 16),
         "가로로 긴 그림": (_colours(20, 37, seed=3), 24),
         "흑백 그림": (_colours(30, 18, seed=4)[..., 0], 12),
+        "큰 그림을 아주 작게": (_colours(60, 60, seed=2), 7),
         "작은 그림을 크게": (_colours(5, 7, seed=5), 16),
         "1픽셀 흑백 그림": (_colours(1, 1, seed=6)[..., 0], 3),
     }
@@ -250,7 +252,9 @@ def augment(answer):
         images = images.numpy()
         expect(np.all(labels.numpy() == 3), f"{case}: 레이블의 값이 바뀌었습니다.")
     case = f"시드 {count}가지"
-    again = np.stack([answer(tf.constant(middle), tf.constant(3), seed)[0] for seed in seeds[:8]])
+    again = np.stack(
+        [answer(tf.constant(middle), tf.constant(3), tf.constant(seed))[0] for seed in seeds[:8]]
+    )
     expect(
         np.allclose(again, images[:8], atol=1e-6),
         f"{case}: 같은 시드로 다시 부르니 결과가 다릅니다. seed를 받는 stateless 연산을 쓰세요.",
@@ -281,9 +285,18 @@ def augment(answer):
             f"{case}: {'뒤집은' if flipped else '뒤집지 않은'} 그림 가운데 {100 * share:.0f} %가 밝아졌습니다. "
             "두 연산에 같은 시드를 주면 뒤집기와 밝기가 묶입니다. 시드를 둘로 나누세요.",
         )
+    for place in (0, 1):
+        some = np.full((20, 2), 5)
+        some[:, place] = np.arange(20)
+        results = [answer(tf.constant(middle), tf.constant(3), tf.constant(seed))[0] for seed in some]
+        expect(
+            np.ptp(results, axis=0).max() > 1e-3,
+            f"시드의 {'첫째' if place == 0 else '둘째'} 수만 다른 20가지: 결과가 모두 같습니다. "
+            "seed의 두 수를 모두 쓰세요.",
+        )
     case = "값이 0과 1뿐인 그림"
     for flipped, delta, seed in zip(flips[:30], deltas[:30], seeds[:30], strict=True):
-        got = np.asarray(answer(tf.constant(extreme), tf.constant(3), seed)[0])
+        got = np.asarray(answer(tf.constant(extreme), tf.constant(3), tf.constant(seed))[0])
         base = extreme[:, ::-1] if flipped else extreme
         expect(0 <= got.min() and got.max() <= 1, f"{case}: [0, 1]을 벗어난 값이 있습니다.")
         expect_close(got, np.clip(base + delta, 0, 1), case, tol=1e-4)

@@ -27,8 +27,8 @@ def standardize(answer):
     pictures = rng.integers(0, 256, (12, 6, 5, 3)) * [1.0, 0.4, 0.1]
     cases = {
         "예시": (example, example),
-        "예시의 새 사진": (np.array([[[[6, 20]]]], np.uint8), example),
         "uint8 사진": (pictures[:4].astype(np.uint8), pictures[4:].astype(np.uint8)),
+        "예시의 새 사진": (np.array([[[[6, 20]]]], np.uint8), example),
         "한 장": (pictures[:1].astype(np.uint8), pictures[1:].astype(np.uint8)),
         "크기가 다른 사진": (rng.integers(0, 256, (2, 9, 4, 3)).astype(np.uint8), pictures.astype(np.uint8)),
         "음수가 섞인 실수 사진": ((pictures[:3] - 90) / 7, pictures[3:] / 7),
@@ -281,6 +281,11 @@ def augment(answer):
                 f"{case}: 나온 횟수가 {counts.min()}번에서 {counts.max()}번까지 고르지 않습니다. "
                 "모든 경우가 60번쯤이어야 합니다.",
             )
+    x = tf.constant(rng.normal(size=(40, 5, 4, 3)), tf.float32)
+    expect(
+        not np.array_equal(answer(x, 1), answer(x, 1)),
+        "두 번 불러도 같은 변환이 나옵니다. 함수 안에서 시드를 고정하지 마세요.",
+    )
     case = "map 안에서 배치 크기가 다른 5×4"
     pictures = rng.normal(size=(10, 5, 4, 3)).astype(np.float32)
     # One iterator over eight rounds: with a global seed, a new iterator would draw the same numbers again.

@@ -86,6 +86,7 @@ def mbconv(answer):
     x = np.array([1.0, 2.0, 3.0, 4.0], np.float32).reshape(1, 2, 2, 1)
     expect_close(answer(x, weights, 1), x + 0.5, "예시, 스트라이드 1")
     expect_close(answer(x, weights, 2), np.full((1, 1, 1, 1), 0.5), "예시, 스트라이드 2")
+    expect_close(answer(x[:, :1, :1], weights, 2), np.full((1, 1, 1, 1), 0.5), "스트라이드 2인 픽셀 하나")
     rng = np.random.default_rng(502)
     cases = {  # Block → stride, channels of the input, shapes of the input.
         "block1a": (1, 32, [(2, 4, 4), (1, 5, 3)]),
@@ -241,11 +242,13 @@ def build_classifier(answer):
         x = rng.normal(size=(3, 6 if side is None else side, side or 4, channels)).astype(np.float32)
         maps = np.asarray(backbone(x, training=False))
         logits = maps.mean((1, 2)) @ np.asarray(kernel) + np.asarray(bias)
+        augmented = np.asarray(backbone(x + 1.0, training=False)).mean((1, 2))
         mistakes = {
+            "증강이 추론할 때도 걸립니다.": augmented @ np.asarray(kernel) + np.asarray(bias),
             "소프트맥스를 씌웠습니다. 로짓을 돌려주어야 합니다.": softmax(logits, axis=1),
             "전역 평균 대신 최댓값을 썼습니다.": maps.max((1, 2)) @ np.asarray(kernel) + np.asarray(bias),
         }
-        expect_close(model(x, training=False), logits, f"{case}, 추론", tol=1e-4, mistakes=mistakes)
+        expect_close(model(x), logits, f"{case}, 추론", tol=1e-4, mistakes=mistakes)
 
         rows = np.repeat(x[:1], 3000, axis=0)
         out = np.asarray(model(rows, training=True))
@@ -292,6 +295,7 @@ def unfreeze_top(answer):
     names = keras.Sequential([keras.Input((4, 4, 2))])
     for name in ("stem_block7", "block7_conv", "top_conv"):
         names.add(layers.Conv2D(2, 1, name=name))
+    names.add(BN(name="block7_norm"))
     _unfrozen(answer, names, ("block7", "top"), "이름의 가운데에만 block7이 든 층이 있는 백본")
     net = _efficientnet()
     _unfrozen(answer, net, ("block7", "top"), "EfficientNetB0")
@@ -333,17 +337,21 @@ def fit_two_stages(answer):
     x = rng.normal(size=(12, 6, 6, 3)).astype(np.float32)
     y = rng.integers(0, 3, 12)
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(12)
+    other = tf.data.Dataset.from_tensor_slices((x[:8] + 1, y[:8])).batch(8)
     runs = {"1단계만 (에포크 1, 0)": ("block3",), "두 단계 (에포크 1, 2)": ("block2", "block3")}
     plans = [(1, 0), (1, 2)]
     for (case, prefixes), epochs in zip(runs.items(), plans, strict=True):
         backbone = _tiny(seed=11)
         model = _head(backbone)
         start = {w.path: w.numpy() for w in model.weights}
-        first = -log_softmax(np.asarray(model(x)), axis=1)[np.arange(12), y].mean()
+        first, swapped = _entropy(model, x, y), _entropy(model, x[:8] + 1, y[:8])
         backbone.trainable = epochs[1] == 0  # Whatever was frozen before must not matter.
         rates = (0.02, 0.004)
+        if epochs[1]:
+            schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.004, 0.002])
+            rates = (0.02, schedule)
         got = expect_parts(
-            answer(model, backbone, batches, batches, prefixes, epochs, rates), ("1단계", "2단계"), case
+            answer(model, backbone, batches, other, prefixes, epochs, rates), ("1단계", "2단계"), case
         )
         for stage, (history, count) in enumerate(zip(got, epochs, strict=True), start=1):
             label = f"{case}: {stage}단계의 기록"
@@ -372,14 +380,22 @@ def fit_two_stages(answer):
             mistakes={
                 "모델은 로짓을 냅니다. from_logits=True를 주었는지 보세요.": _as_probabilities(
                     model, start, x, y
-                )
+                ),
+                "train이 아니라 val로 배웠습니다.": swapped,
             },
         )
-        rate = float(model.optimizer.learning_rate)
         if epochs[1]:
+            expect_close(
+                got[1]["val_loss"][-1],
+                _entropy(model, x[:8] + 1, y[:8]),
+                f"{case}: 마지막 검증 손실",
+                tol=1e-3,
+                mistakes={"val이 아니라 train으로 검증했습니다.": _entropy(model, x, y)},
+            )
+            rate, wanted = float(model.optimizer.learning_rate), float(rates[1](epochs[1]))
             expect(
-                abs(rate - rates[1]) < 1e-6,
-                f"{case}: 2단계의 학습률이 {rates[1]}이어야 하는데 {rate:.4g}입니다.",
+                abs(rate - wanted) < 1e-6,
+                f"{case}: 스케줄을 받은 2단계의 학습률이 {epochs[1]}걸음 뒤에 {wanted:.4g}이어야 하는데 {rate:.4g}입니다.",
             )
             expect(
                 int(model.optimizer.iterations) == epochs[1],
@@ -403,6 +419,11 @@ def _head(backbone, classes: int = 3) -> keras.Model:
     rng = np.random.default_rng(12)
     head.set_weights([rng.normal(size=w.shape) for w in head.weights])
     return model
+
+
+def _entropy(model, x, y) -> float:
+    """Cross-entropy of the logits at inference."""
+    return -log_softmax(np.asarray(model(x, training=False)), axis=1)[np.arange(len(y)), y].mean()
 
 
 def _as_probabilities(model, start: dict, x, y) -> float:
@@ -497,6 +518,10 @@ def predict_flowers(answer):
         for target, k in zip(paths, order, strict=True):
             shutil.copyfile(files[k], target)
         logits = _logits(answer, paths, "테스트 세트")
+        expect(
+            logits.min() < 0 or logits.max() > 1,
+            "테스트 세트: 값이 모두 0과 1 사이입니다. 확률이 아니라 로짓을 돌려주세요.",
+        )
         few = _logits(answer, paths[:7][::-1], "사진 일곱 장을 거꾸로")
         one = _logits(answer, paths[3:4], "사진 한 장")
     expect_close(few, logits[:7][::-1], "사진 일곱 장을 거꾸로", tol=1e-2)

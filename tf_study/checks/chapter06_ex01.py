@@ -32,6 +32,7 @@ def tokenize(answer):
             "i do not like it it s a 2 hour bore",
         ),
         "붙어 있는 태그": ("good<br>bad<i>so</i> so", "good bad so so"),
+        "줄을 넘는 태그": ("good<br\n/>bad", "good bad"),
         "속성이 있는 태그": ('see <a href="x.y/Z">this</a>film', "see this film"),
         "짝이 없는 <": ("I <3 it; 2 < 5", "i 3 it 2 5"),
         "can't와 won't": ("CAN'T, won't. Can’t WON’T", "can not will not can not will not"),
@@ -384,6 +385,9 @@ def predict_reviews(answer):
     logits = _logits(answer, texts, "테스트 세트")
     expect_close(_logits(answer, texts[:7][::-1], "일곱 편"), logits[:7][::-1], "일곱 편을 거꾸로", tol=1e-2)
     expect_close(_logits(answer, texts[3:4], "한 편"), logits[3:4], "한 편", tol=1e-2)
+    case = "태그와 굽은 아포스트로피만 다른 글"
+    changed = ["<br />" + text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}") for text in texts[:7]]
+    expect_close(_logits(answer, changed, case), logits[:7], case, tol=1e-2)
     accuracy = float(np.mean((logits > 0) == labels))
     hint = "학습률, 에포크 수, 임베딩의 동결을 바꾸어 보세요."
     if logits.min() >= 0 and logits.max() <= 1:

@@ -71,7 +71,7 @@ def morphemes(answer):
         f"예시: 같은 글을 {len(tagger.calls)}번 분석했습니다. cache에 있는 글은 다시 분석하지 않습니다.",
     )
 
-    texts = ["맛이 좋다", "이 맛 안 좋았다", "맛이 좋다", "", "ㅋㅋ", "이 이"]
+    texts = ["맛이 좋다", "이 맛 안 좋았다", "맛이 좋다", "", "ㅋㅋ", "이 이", ""]
     for keep in (
         {"Noun", "Adjective"},
         {"Determiner", "Josa"},
@@ -80,7 +80,7 @@ def morphemes(answer):
         {"N", "Noun/Verb"},
     ):
         tagger, cache = FakeTagger(), {}
-        case = f"글 여섯 편, 품사 {sorted(keep)}"
+        case = f"글 일곱 편, 품사 {sorted(keep)}"
         _tokens(answer, texts, tagger, keep, cache, case)
         expect(
             sorted(tagger.calls) == sorted(set(texts)),
@@ -317,6 +317,16 @@ def build_classifier(answer):
     model(np.array([[1, 0]], np.int32))
     rates = [layer.rate for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
     expect(rates == [0.5], f"드롭아웃 층 하나의 비율이 0.5여야 하는데 {rates}입니다.")
+    model = answer(9, 1, 0.5)  # One number a text, so that dropout leaves all of it or nothing.
+    ids = rng.integers(1, 9, (64, 4)).astype(np.int32)
+    model(ids)
+    for variable, value in zip(
+        model.trainable_weights, (rng.normal(size=(9, 1)), [[1.0]], [1.0]), strict=True
+    ):
+        variable.assign(value)
+    still, moved = (np.asarray(model(ids, training=training)) for training in (False, True))
+    whole = np.isclose(moved, 1, atol=1e-4) | np.isclose(moved, 2 * still - 1, atol=1e-4)
+    expect(np.all(whole), "드롭아웃은 평균을 낸 뒤의 벡터에 거세요.")
 
 
 def _plain(ids: np.ndarray, weights: Sequence) -> np.ndarray:
