@@ -81,6 +81,23 @@ def test_expect_close_checks_the_dtype_and_scalars():
     expect_close(1.0 + 1e-9, 1.0, "경우")
 
 
+def test_expect_model():
+    import keras
+
+    class Subclassed(keras.Model):
+        pass
+
+    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    practice.expect_model(dense, (3,), "경우")
+    for got, shape, message in (
+        (1, (3,), "Model"),
+        (Subclassed(), (3,), "keras.Input"),
+        (dense, (2,), "None, 2"),
+    ):
+        with pytest.raises(practice.Mismatch, match=message):
+            practice.expect_model(got, shape, "경우")
+
+
 def test_expect_returned_parts_and_type():
     assert practice.expect_parts((1, 2), ("가", "나"), "경우") == (1, 2)
     practice.expect_returned(0, "경우")

@@ -200,6 +200,25 @@ def expect_type(got, kind: type, case: str) -> None:
         raise Mismatch(f"{case}: 결과의 형이 {kind.__name__}여야 하는데 {type(got).__name__}입니다.")
 
 
+def expect_model(got, input_shape: tuple[int, ...], case: str) -> None:
+    """Raise :class:`Mismatch` unless ``got`` is a Keras model that knows its input and takes this shape.
+
+    Args:
+        got: the learner's model; a subclassed model does not know its input's shape.
+        input_shape: without the batch axis.
+        case: which call this was, in Korean.
+    """
+    import keras
+
+    expect_type(got, keras.Model, case)
+    expect(
+        hasattr(got, "input_shape"),
+        f"{case}: keras.Input으로 시작하는 Sequential이나 함수형 모델이어야 합니다.",
+    )
+    real, wanted = tuple(got.input_shape), (None, *input_shape)
+    expect(real == wanted, f"{case}: 입력의 모양이 {wanted}이어야 하는데 {real}입니다.")
+
+
 def expect_logits(got, shape: tuple[int, ...], case: str) -> np.ndarray:
     """Return ``got`` as an array if it holds finite real numbers of this shape, else raise :class:`Mismatch`.
 
@@ -242,7 +261,7 @@ def _difference(got, expected, tol: float, dtype) -> str | None:
         return None
     where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     place = f" 위치 {where}에서" if where else ""
-    digits = next(d for d in (4, 6, 8, 17) if d == 17 or f"{expected[where]:.{d}g}" != f"{got[where]:.{d}g}")
+    digits = next((d for d in (4, 6, 8) if f"{expected[where]:.{d}g}" != f"{got[where]:.{d}g}"), 17)
     return f"값이 다릅니다.{place} 기대한 값은 {expected[where]:.{digits}g}, 나온 값은 {got[where]:.{digits}g}입니다."
 
 

@@ -23,13 +23,10 @@ def _list(folder, change=""):
         files = list((folder / name).rglob("*") if change == "recursive" else (folder / name).iterdir())
         for path in sorted(
             files,
-            key=lambda path: (
-                (len(path.name), path.name)
-                if change == "natural"
-                else path.name.lower()
-                if change == "no capitals"
-                else path
-            ),
+            key=lambda path: {
+                "natural": (len(path.name), path.name),
+                "no capitals": path.name.lower(),
+            }.get(change, path),
         ):
             suffix = path.suffix if change == "case" else path.suffix.lower()
             image = suffix in suffixes or (change == "contains" and ".jp" in path.name.lower())

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tf_study import data
 from tf_study.profile import pick
-from wrong_answers import with_mistake
+from wrong_answers import variants, with_mistake
 
 keras, layers = tf.keras, tf.keras.layers
 
@@ -179,10 +179,6 @@ class _Block(layers.Layer):
         return x + drop(feed(x if self.change == "no second norm" else second(x)))
 
 
-def _blocks(*changes):
-    return [type(f"Block_{c.replace(' ', '_')}", (_Block,), {"change": c, "__doc__": c}) for c in changes]
-
-
 def _mean(x, real):
     m = tf.cast(real, x.dtype)[..., None]
     return tf.reduce_sum(m * x, 1) / tf.maximum(tf.reduce_sum(m, 1), 1)
@@ -243,7 +239,7 @@ class _Classifier(keras.Model):
 
     def __init__(self, vocab, classes, d, heads, d_ff, blocks, dropout):
         super().__init__()
-        kind = _blocks("no mask")[0] if self.change == "padding in blocks" else _Block
+        kind = variants(_Block, "no mask")[0] if self.change == "padding in blocks" else _Block
         self.embedding = layers.Embedding(vocab, d)
         self.blocks = [kind(d, heads, d_ff, dropout) for _ in range(blocks)]
         if self.change == "shared block" and blocks:
@@ -275,13 +271,6 @@ class Untold(_Classifier):
 
     def call(self, ids):
         return super().call(ids)
-
-
-def _classifiers(*changes):
-    return [
-        type(f"Classifier_{c.replace(' ', '_')}", (_Classifier,), {"change": c, "__doc__": c})
-        for c in changes
-    ]
 
 
 @functools.lru_cache(maxsize=1)
@@ -379,7 +368,8 @@ WRONG = {
         heads_averaged,
         heads_single,
     ],
-    "EncoderBlock": _blocks(
+    "EncoderBlock": variants(
+        _Block,
         "post-norm",
         "no skip",
         "parallel",
@@ -406,7 +396,8 @@ WRONG = {
     ],
     "TextClassifier": [
         Untold,
-        *_classifiers(
+        *variants(
+            _Classifier,
             "no position",
             "learned position",
             "no scale",

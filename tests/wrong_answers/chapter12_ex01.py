@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_study.llama import parameter_count
-from wrong_answers import with_mistake
+from wrong_answers import variants, with_mistake
 
 keras, layers = tf.keras, tf.keras.layers
 
@@ -245,12 +245,6 @@ class _Attention(layers.Layer):
         out = tf.reshape(out, (b, length, -1))
         out = out if change == "no output projection" else out @ self.w_o
         return out if change == "no cache returned" else (out, kept)
-
-
-def _variants(kind, *changes):
-    return [
-        type(f"{kind.__name__}_{'_'.join(c.split())}", (kind,), {"change": c, "__doc__": c}) for c in changes
-    ]
 
 
 class _Block(layers.Layer):
@@ -500,7 +494,7 @@ WRONG = {
         attend_overflow,
         attend_transposed,
     ],
-    "Attention": _variants(
+    "Attention": variants(
         _Attention,
         "positions from zero",
         "positions from one",
@@ -525,7 +519,7 @@ WRONG = {
         "no output projection",
         "no cache returned",
     ),
-    "LlamaBlock": _variants(
+    "LlamaBlock": variants(
         _Block,
         "post-norm",
         "no first skip",
@@ -543,7 +537,7 @@ WRONG = {
         "cache not handed on",
         "old cache returned",
     ),
-    "MiniLlama": _variants(
+    "MiniLlama": variants(
         _Llama,
         "no last norm",
         "one block",

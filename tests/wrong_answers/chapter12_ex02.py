@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_study.llama import SwiGLU
-from wrong_answers import with_mistake
+from wrong_answers import variants, with_mistake
 
 keras, layers = tf.keras, tf.keras.layers
 
@@ -373,10 +373,6 @@ class _MoE(layers.Layer):
         return tf.reshape(out, x.shape if self.change == "static shape" else tf.shape(x))
 
 
-def _moes(*changes):
-    return [type(f"MoE_{c.replace(' ', '_')}", (_MoE,), {"change": c, "__doc__": c}) for c in changes]
-
-
 def _fit(layer, x, y, alpha, gamma, change="", rate=0.02, momentum=None):
     optimizer, weights = keras.optimizers.Adam(rate), layer.trainable_variables
     if momentum is not None:
@@ -559,7 +555,8 @@ WRONG = {
         seats_unscrambled,
         seats_no_factor,
     ],
-    "DeepSeekMoE": _moes(
+    "DeepSeekMoE": variants(
+        _MoE,
         "no shared",
         "scaled shared",
         "gated shared",

@@ -11,7 +11,15 @@ from sklearn.metrics import confusion_matrix, recall_score
 from sklearn.preprocessing import StandardScaler
 
 from tf_study import data
-from tf_study.practice import expect, expect_close, expect_parts, expect_returned, expect_type, problem
+from tf_study.practice import (
+    expect,
+    expect_close,
+    expect_model,
+    expect_parts,
+    expect_returned,
+    expect_type,
+    problem,
+)
 from tf_study.profile import pick
 
 keras = tf.keras
@@ -170,15 +178,10 @@ def build_network(answer):
     }
     for index, (case, (shape, widths, classes)) in enumerate(cases.items()):
         model = answer(shape, widths, classes)
-        expect_returned(model, case)
+        expect_model(model, shape, case)
         expect(
-            isinstance(model, keras.Model),
-            f"{case}: keras.Model이 나와야 하는데 {type(model).__name__}입니다.",
-        )
-        expect(
-            tuple(model.input_shape) == (None, *shape) and tuple(model.output_shape) == (None, classes),
-            f"{case}: 입력과 출력의 모양이 {(None, *shape)}, {(None, classes)}여야 하는데 "
-            f"{model.input_shape}, {model.output_shape}입니다.",
+            tuple(model.output_shape) == (None, classes),
+            f"{case}: 출력의 모양이 {(None, classes)}이어야 하는데 {model.output_shape}입니다.",
         )
         wanted = Counter({((3, 3, shape[-1], widths[0]), (1, 1)): 1})
         for narrow, wide in zip(widths, widths[1:], strict=False):

@@ -32,6 +32,7 @@ from tf_study.practice import (
     Mismatch,
     expect,
     expect_close,
+    expect_model,
     expect_parts,
     expect_returned,
     expect_type,
@@ -148,14 +149,7 @@ def build_model(answer):
     for classes in (10, 3):
         case = f"클래스 {classes}개"
         model = answer(classes)
-        expect_type(model, keras.Model, case)
-        expect(
-            hasattr(model, "input_shape"),
-            f"{case}: keras.Input으로 시작하는 Sequential이나 함수형 모델이어야 합니다.",
-        )
-        expect(
-            tuple(model.input_shape) == (None, 28, 28), f"{case}: 입력의 모양이 {model.input_shape}입니다."
-        )
+        expect_model(model, (28, 28), case)
         shapes = [(3, 3, 1, 16), (16,), (3, 3, 16, 32), (32,), (1568, classes), (classes,)]
         real = [tuple(w.shape) for w in model.weights]
         expect(real == shapes, f"{case}: 가중치의 모양이 {shapes}이어야 하는데 {real}입니다.")

@@ -305,7 +305,6 @@ def seats(answer):
         got = expect_parts(got, ("남은 선택", "용량"), case)
         about = {
             "내림하거나 반올림했습니다. 용량은 올림합니다.": int(factor * k * tokens / n),
-            "반올림했습니다. 용량은 올림합니다.": round(factor * k * tokens / n),
             "k를 곱하지 않았습니다.": ceil(Fraction(factor) * tokens / n),
             "CF를 곱하지 않았거나, 나누어떨어지는데도 1을 더했습니다.": ceil(Fraction(k * tokens, n)),
         }
