@@ -1,10 +1,14 @@
 """pytest configuration that cannot be said in pyproject.toml: how notebooks are compared, and a browser."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbFile
+
+import nbval_approx
+from tf_study import warm
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -17,16 +21,37 @@ BROWSER_FLAGS = (
 
 
 def pytest_configure(config):
+    nbval_approx.install()
     # Set here because a path in addopts would be relative to the folder pytest is started in.
     if config.option.nbval_sanitize_with is None:
         config.option.nbval_sanitize_with = str(Path(__file__).parent / "tests" / "nbval_sanitize.cfg")
+    if config.option.nbval and warm.usable() and not hasattr(config, "workerinput"):
+        config.add_cleanup(warm.start())  # pytest-xdist's workers use what this one starts.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let a worker run in order what :func:`work_unit` puts together, whatever ``--dist`` says."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        _split_scope = staticmethod(work_unit)
+
+    return Scheduling(config, log)
+
+
+def work_unit(nodeid):
+    """The practice whose graders a test is about, else the test's file; a notebook is a file too."""
+    practice = re.search(r"\[(chapter\d\d/ex\d\d)", nodeid)
+    return practice[1] if practice else nodeid.partition("::")[0]
 
 
 def pytest_collectstart(collector):
     # What C++ libraries print on stderr differs between machines; a Python warning there is
-    # caught when outputs are stored (rule clean_run in tests/notebook_rules.py).
+    # caught when outputs are stored (rule clean_run in tests/notebook_rules).
     if isinstance(collector, IPyNbFile):
         collector.skip_compare += ("stderr",)
+        collector.setup = warm.kernels(collector.path)(collector.setup)  # It starts the notebook's kernel.
 
 
 @pytest.fixture
@@ -35,8 +60,8 @@ def page():
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip("Chromium이 없습니다.")
-    from playwright.sync_api import sync_playwright
-
+    reason = "브라우저를 움직이는 playwright는 make practice가 설치합니다."
+    sync_playwright = pytest.importorskip("playwright.sync_api", reason=reason).sync_playwright
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
         yield browser.new_page()

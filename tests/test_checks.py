@@ -1,45 +1,62 @@
-"""The graders themselves: wrong answers get ❌, blanks ⬜, for every problem of every practice.
+"""The graders themselves: right answers get ✅, wrong ones ❌, blanks ⬜, for every problem of every practice.
 
-That the solution gets ✅ is shown by the solution notebook, whose last cell raises otherwise.
+The solution is one more right answer: its notebook's last cell raises unless every mark is ✅.
 """
 
 import importlib
 
 import pytest
 
+from answers import Answers
 from tf_study import curriculum
 from tf_study.practice import BLANK, SOLVED, WRONG, grade, load
 
-NAMES = [f"{item.path.parts[0][:9]}/{item.path.stem[:4]}" for item in curriculum.notebooks() if item.solution]
-PROBLEMS = [(name, item) for name in NAMES for item in load(name).values()]
+NAMES = [item.practice for item in curriculum.notebooks() if item.solution]
+PROBLEMS = [
+    pytest.param(name, item, id=f"{name}-{item.name}") for name in NAMES for item in load(name).values()
+]
+
+# What an answer raises that is not wrong but unfinished.
+BROKEN = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError")
 
 
-def wrong_answers(name: str) -> dict[str, list]:
-    return importlib.import_module(f"wrong_answers.{name.replace('/', '_')}").WRONG
+def answers(name: str, kind: str) -> Answers:
+    return getattr(importlib.import_module(f"answers.{name.replace('/', '_')}"), kind)
 
 
-def blank(*args, **kwargs):
-    raise NotImplementedError
-
-
-@pytest.mark.parametrize(("name", "item"), PROBLEMS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(("name", "item"), PROBLEMS)
 def test_wrong_answers_are_rejected(name, item):
-    answers = wrong_answers(name)[item.name]
-    assert len(answers) >= 3
-    for answer in answers:
+    wrong = answers(name, "WRONG")[item.name]
+    assert len(wrong) >= 3
+    for answer in wrong:
         mark, message = grade(item, answer)
         assert mark == WRONG, f"{answer.__name__} ({answer.__doc__}): {mark} {message}"
         assert message and "\n" not in message
+        broken = [kind for kind in BROKEN if f"{kind} 오류가 났습니다" in message]
+        assert not broken, f"{answer.__name__} is broken: {message}"
 
 
-@pytest.mark.parametrize(("name", "item"), PROBLEMS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(("name", "item"), PROBLEMS)
+def test_right_answers_are_accepted(name, item):
+    right = answers(name, "RIGHT")[item.name]
+    assert len(right) >= 2
+    for answer in right:
+        mark, message = grade(item, answer)
+        assert mark == SOLVED, f"{answer.__name__} ({answer.__doc__}): {mark} {message}"
+
+
+@pytest.mark.parametrize(("name", "item"), PROBLEMS)
 def test_blank_is_neither_right_nor_wrong(name, item):
+    def blank(*args, **kwargs):
+        raise NotImplementedError
+
     assert grade(item, blank)[0] == BLANK
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_problem_has_wrong_answers(name):
-    assert set(wrong_answers(name)) == set(load(name))
+def test_answers_are_given_to_every_problem_and_no_other(name):
+    for kind in ("RIGHT", "WRONG"):
+        assert set(answers(name, kind)) == set(load(name))
 
 
 def test_marks_are_distinct():

@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import pickle
+import re
 import tarfile
 import threading
 import urllib.error
@@ -152,7 +153,7 @@ def test_wrong_checksum_deletes_and_retries_cleanly(server, tmp_path, digest):
 def test_an_answer_of_another_size_is_not_kept(server, tmp_path, body):
     server.body = body
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT))
+        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST)
     assert "크기" in one_sentence(error) and files(tmp_path) == set()
 
 
@@ -160,21 +161,21 @@ def test_part_beyond_the_end_on_the_server(server, tmp_path):
     server.body = CONTENT[:1000]
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:2000])
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT))
+        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST)
     assert one_sentence(error) and files(tmp_path) == set()
 
 
 def test_server_error_names_the_status(server, tmp_path):
     server.status = 503
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT))
+        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST)
     assert "503" in one_sentence(error) and files(tmp_path) == set()
 
 
 def test_cache_folder_that_is_a_file(tmp_path, server):
     (tmp_path / "cache").write_text("")
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "cache" / "file.bin", len(CONTENT))
+        fetch.download(server.url, tmp_path / "cache" / "file.bin", len(CONTENT), DIGEST)
     assert fetch.CACHE_VARIABLE in one_sentence(error) and server.requests == []
 
 
@@ -189,7 +190,7 @@ def test_read_only_cache(tmp_path, server, monkeypatch):
 
     monkeypatch.setattr(type(tmp_path), "open", denied)
     with pytest.raises(StudyError) as error:
-        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT))
+        fetch.download(server.url, tmp_path / "file.bin", len(CONTENT), DIGEST)
     assert "쓸 수 없으니" in one_sentence(error) and files(tmp_path) == {"file.bin.part"}
 
 
@@ -222,6 +223,20 @@ def test_without_network_nothing_is_left(tmp_path, offline):
             fetch.locate(name)
         assert fetch.DATA_VARIABLE in one_sentence(error)
     assert files(tmp_path) == set()
+
+
+def test_every_download_has_a_digest():
+    for source in fetch.SOURCES.values():
+        for item in source.downloads:
+            assert re.fullmatch("[0-9a-f]{64}|[0-9a-f]{32}", item.digest), item.path
+
+
+def test_a_source_whose_downloads_are_none_of_its_places_is_an_error_and_no_endless_loop(server, monkeypatch):
+    item = fetch.Download(server.url, "file.bin", len(CONTENT), DIGEST)
+    monkeypatch.setitem(fetch.SOURCES, "mnist", fetch.Source(("elsewhere.npz",), (item,)))
+    with pytest.raises(AssertionError, match="mnist"):
+        fetch.locate("mnist")
+    assert server.requests == [None]
 
 
 def test_unknown_name_and_missing_folder(monkeypatch, tmp_path):

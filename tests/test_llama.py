@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +15,6 @@ import tensorflow as tf
 from tf_study import curriculum, llama, notebooks
 
 torch = pytest.importorskip("torch")
-keras = tf.keras
 
 MHA = llama.Config(64, 32, 2, 4, 4, hidden=48)
 GQA = llama.Config(50, 48, 3, 6, 2, hidden=80, rope_base=500000.0, eps=1e-6)
@@ -24,27 +24,13 @@ CONFIGS = {"MHA": MHA, "GQA": GQA, "MQA": MQA}
 
 def reference(config, window=None):
     """Return a random torch model of these sizes; with a window it is a Mistral."""
-    keras.layers  # noqa: B018  Touched before transformers is imported, which would make it Keras 2.
     import transformers
 
     kind = "Llama" if window is None else "Mistral"
-    sizes = dict(
-        vocab_size=config.vocab,
-        hidden_size=config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        intermediate_size=config.hidden,
-        rope_theta=config.rope_base,
-        rms_norm_eps=config.eps,
-        tie_word_embeddings=config.tie_embeddings,
-        initializer_range=0.2,
-    )
     extra = {} if window is None else {"sliding_window": window, "attn_implementation": "eager"}
     torch.manual_seed(0)
     model = getattr(transformers, f"{kind}ForCausalLM")(
-        getattr(transformers, f"{kind}Config")(**sizes, **extra)
+        getattr(transformers, f"{kind}Config")(**llama.hf_sizes(config), initializer_range=0.2, **extra)
     ).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -93,7 +79,7 @@ def test_cached_decoding_equals_the_full_forward_pass(pair):
 
 def test_sliding_window_equals_transformers_and_needs_only_the_window():
     theirs = reference(GQA, window=4)
-    ours = llama.Llama(GQA, window=4)
+    ours = llama.Llama(GQA, attention=lambda index: llama.Attention(GQA, window=4))
     llama.load_torch(ours, theirs.state_dict())
     tokens = tokens_of(GQA)
     with torch.no_grad():
@@ -124,6 +110,24 @@ def test_the_feed_forward_network_can_be_replaced():
     assert isinstance(model.blocks[1].feed_forward, Half)
     logits, _ = tf.function(model)(tf.constant(tokens_of(MHA)))
     assert logits.shape == (2, 13, 64)
+
+
+def test_the_attention_of_a_block_can_be_replaced_with_its_own_kind_of_cache():
+    class RunningMean(keras.layers.Layer):
+        """Average over all positions so far; its cache is a sum and a count."""
+
+        def call(self, x, cache=None, start=0):
+            total = tf.cumsum(x, 1) + (0 if cache is None else cache)
+            return total / tf.cast(start + 1 + tf.range(tf.shape(x)[1])[:, None], x.dtype), total[:, -1:]
+
+    model = llama.Llama(MHA, attention=lambda index: RunningMean() if index == 0 else None)
+    assert isinstance(model.blocks[0].attention, RunningMean)
+    assert isinstance(model.blocks[1].attention, llama.Attention)
+    tokens = tokens_of(MHA)
+    expected, _ = model(tokens)
+    first, cache = model(tokens[:, :7])
+    second, _ = model(tokens[:, 7:], cache=cache, start=7)
+    np.testing.assert_allclose(tf.concat([first, second], 1), expected, atol=1e-4)
 
 
 def test_a_wrong_state_dict_is_refused():

@@ -1,46 +1,54 @@
 """Every built notebook keeps every rule, and every chapter covers its formulas and keywords."""
 
+import functools
 import re
 from pathlib import Path
 
 import pytest
 
-from notebook_rules import (
-    EVERY,
-    LEARNER,
-    LECTURE,
-    ROOT,
-    SOLUTION,
-    Context,
-    code_cells,
-    compared_share,
-    tags_of,
-    text_of,
-    verifications,
-)
+import main
+import notebook_rules.__main__ as rules_command
+from notebook_rules import ROOT, kinds, rules_for
+from notebook_rules.cells import code_cells, tags_of, text_of, verifications
 from tf_study import curriculum, notebooks
 
 BUILT = [chapter for chapter in curriculum.chapters() if chapter.built]
+FIRST_EDITION_AT_MOST = 52  # Lower it with every notebook that is rewritten.
+read = functools.lru_cache(maxsize=1)(notebooks.read)  # The cases of one notebook follow each other.
+CASES = [
+    pytest.param(kind, context, rule, id=f"{path}-{rule.__name__}")
+    for path, (kind, context) in kinds().items()
+    for rule in rules_for(kind, path)
+]
 
 
-def cases():
-    for item in curriculum.notebooks():
-        if item.solution is None:
-            yield from ((item.path, item.minutes, rule) for rule in LECTURE)
-        else:
-            yield from ((item.solution, item.minutes, rule) for rule in SOLUTION)
-            yield from ((item.path, item.minutes, rule) for rule in LEARNER)
-    for project in curriculum.projects():
-        if project.built:
-            yield from ((project.walkthrough, 0, rule) for rule in (*EVERY, compared_share))
+@pytest.mark.parametrize(("kind", "context", "rule"), CASES)
+def test_notebook_keeps_rule(kind, context, rule):
+    violations = list(rule(read(context.path), context))
+    assert not violations, "\n" + "\n".join(violations)
 
 
-@pytest.mark.parametrize(
-    ("path", "minutes", "rule"), [pytest.param(*case, id=f"{case[0]}-{case[2].__name__}") for case in cases()]
-)
-def test_notebook_keeps_rule(path: Path, minutes: int, rule):
-    notebook = notebooks.read(ROOT / path)
-    assert list(rule(notebook, Context(ROOT / path, minutes))) == []
+def test_the_first_edition_only_shrinks():
+    lines = (ROOT / "tf_study" / "first_edition.txt").read_text(encoding="utf-8").splitlines()[1:]
+    listed = [Path(line) for line in lines]
+    assert len(listed) == len(set(listed)), "두 번 적힌 노트북이 있습니다."
+    assert len(listed) <= FIRST_EDITION_AT_MOST, "첫째 판의 목록은 줄기만 합니다."
+    assert set(listed) <= set(curriculum.sources()), "없는 노트북이 적혀 있습니다."
+
+
+def test_the_list_counts_the_editions(capsys):
+    assert main.main(["list", "--edition"]) == 0
+    first, second = map(int, re.findall(r"(\d+)개", capsys.readouterr().out))
+    assert (first, first + second) == (len(curriculum.first_edition()), len(curriculum.sources()))
+
+
+def test_the_command_for_authors_shows_what_a_notebook_breaks(capsys):
+    lecture = curriculum.notebooks()[0].path
+    status = rules_command.main([str(ROOT / lecture)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{lecture}: 어긴 규칙 {len(lines) - 1}건"
+    assert status == (len(lines) > 1)
+    assert rules_command.main(["missing.ipynb"]) == 2
 
 
 def test_notebook_files_are_those_of_the_curriculum():
@@ -57,7 +65,9 @@ def test_notebook_files_are_those_of_the_curriculum():
 def test_the_curriculum_is_complete():
     chapters = curriculum.chapters()
     assert [chapter.number for chapter in chapters] == list(range(1, 18))
-    assert sum(len(chapter.lectures) for chapter in chapters) == 74
+    assert (
+        sum(len(chapter.lectures) for chapter in chapters) == 74 + 1
+    )  # The first fifteen minutes are extra.
     assert sum(len(chapter.practices) for chapter in chapters) == 30
     assert len(curriculum.projects()) == 7
 

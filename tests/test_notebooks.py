@@ -3,18 +3,15 @@ import json
 import nbformat
 import pytest
 
-from tf_study import notebooks
+from tf_study import curriculum, notebooks
 from tf_study.errors import StudyError
 
-SOLUTION = '''\
-# %% [markdown]
-# # 실습 0.1 시험
-# [강의](../../01_lecture.ipynb)
-
-# %%
-from tf_study.practice import Practice
-
-# %%
+SOLUTION = (
+    ("markdown", "# 실습 0.1 시험\n[강의](../../01_lecture.ipynb)", []),
+    ("code", "from tf_study.practice import Practice", []),
+    (
+        "code",
+        '''\
 def double(x):
     """두 배."""
     # BEGIN SOLUTION
@@ -25,25 +22,24 @@ def double(x):
 total = None
 # BEGIN SOLUTION
 total = double(3)
-# END SOLUTION
-
-# %% tags=["check"]
-print("⬜ 채점")
-
-# %% tags=["solution-only"]
-assert total == 6
-'''
+# END SOLUTION''',
+        [],
+    ),
+    ("code", 'print("⬜ 채점")', ["check"]),
+    ("code", "assert total == 6", ["solution-only"]),
+)
 
 
 @pytest.fixture
 def solution(tmp_path):
-    script = tmp_path / "solution.py"
-    script.write_text(SOLUTION, encoding="utf-8")
-    notebooks.convert(script, tmp_path / "solution.ipynb")
+    make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
+    cells = [make[kind](source, metadata={"tags": tags}) for kind, source, tags in SOLUTION]
+    notebooks.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "solution.ipynb")
     return tmp_path / "solution.ipynb"
 
 
 def test_convert_there_and_back(solution, tmp_path):
+    pytest.importorskip("jupytext", reason="노트북을 변환하는 jupytext는 make practice가 설치합니다.")
     notebooks.convert(solution, tmp_path / "back.py")
     notebooks.convert(tmp_path / "back.py", tmp_path / "again.ipynb")
     first, again = notebooks.read(solution), notebooks.read(tmp_path / "again.ipynb")
@@ -72,7 +68,26 @@ def test_a_failing_notebook_is_left_as_it_was(solution, capsys):
     assert notebooks.main(["run", str(solution)]) == 1
     assert "ValueError" in capsys.readouterr().err
     assert solution.read_bytes() == before
-    assert list(solution.parent.glob("*.tmp")) == []
+    assert [path.name for path in solution.parent.iterdir()] == [solution.name]
+
+
+def test_a_full_disk_leaves_the_notebook_and_nothing_else(solution, monkeypatch, capsys):
+    def fail(notebook, part):
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    before = solution.read_bytes()
+    monkeypatch.setattr(notebooks.nbformat, "write", fail)
+    assert notebooks.main(["run", str(solution)]) == 1
+    assert "남은 공간을 확인하세요" in capsys.readouterr().err
+    assert solution.read_bytes() == before
+    assert [path.name for path in solution.parent.iterdir()] == [solution.name]
+
+
+def test_wrong_arguments_are_said_in_korean(capsys):
+    with pytest.raises(SystemExit):
+        notebooks.main(["fly"])
+    assert "인수가 잘못되었으니" in capsys.readouterr().err
 
 
 def test_broken_and_missing_files_are_one_korean_sentence(tmp_path):
@@ -131,14 +146,19 @@ def test_marks_read_the_progress_from_stored_outputs():
 
 
 def test_figures_are_exported(tmp_path):
-    script = tmp_path / "figure.py"
-    script.write_text(
-        "# %%\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n", encoding="utf-8"
-    )
-    notebooks.convert(script, tmp_path / "figure.ipynb")
+    cell = nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    notebooks.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "figure.ipynb")
     notebooks.run(tmp_path / "figure.ipynb")
     files = notebooks.figures(tmp_path / "figure.ipynb", tmp_path / "out")
     assert len(files) == 1 and files[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_map_replaces_what_is_between_the_marks(tmp_path):
+    (tmp_path / "README.md").write_text("앞\n<!-- map -->\n옛 지도\n<!-- /map -->\n뒤\n", encoding="utf-8")
+    for _ in range(2):
+        notebooks.write_map(tmp_path / "README.md")
+        text = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert text == f"앞\n<!-- map -->\n{curriculum.readme_map()}\n<!-- /map -->\n뒤\n"
 
 
 def test_run_without_paths_says_what_to_give(capsys):

@@ -1,9 +1,16 @@
+"""The session and the verdict: right, wrong and blank answers, and answers that attack the grader."""
+
+import builtins
+import sys
+from unittest import mock
+
 import numpy as np
 import pytest
 
-from tf_study import practice
+from tf_study import compare, expect, practice
 from tf_study.errors import StudyError
-from tf_study.practice import BLANK, SOLVED, WRONG, Practice, expect, expect_close, grade, problem
+from tf_study.expect import expect_close
+from tf_study.practice import BLANK, SOLVED, WRONG, Practice, grade, problem
 
 
 @problem("두 배", minutes=5)
@@ -68,85 +75,161 @@ def test_numpy_inside_a_tf_function_is_wrong_and_not_blank():
     assert mark == WRONG and message == practice.SYMBOLIC_MESSAGE
 
 
-def test_two_numbers_that_differ_are_printed_differently():
-    with pytest.raises(practice.Mismatch, match="기대한 값은 8.50001, 나온 값은 8.5003"):
-        expect_close([8.5003], [8.50001], "경우")
+class Talkative(Exception):
+    """An exception whose text cannot be read."""
+
+    def __str__(self):
+        raise RuntimeError
 
 
-def test_expect_close_checks_the_dtype_and_scalars():
-    with pytest.raises(practice.Mismatch, match="float32"):
-        expect_close(np.ones(2), np.ones(2), "경우", dtype="float32")
-    with pytest.raises(practice.Mismatch, match="수 하나"):
-        expect_close([1.0], 1.0, "경우")
-    expect_close(1.0 + 1e-9, 1.0, "경우")
+def attack(action):
+    """Return an answer that is right, but does something else first."""
+
+    def answer(x):
+        action()
+        return 2 * x
+
+    return answer
 
 
-def test_expect_model():
-    import keras
-
-    class Subclassed(keras.Model):
-        pass
-
-    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    practice.expect_model(dense, (3,), "경우")
-    for got, shape, message in (
-        (1, (3,), "Model"),
-        (Subclassed(), (3,), "keras.Input"),
-        (dense, (2,), "None, 2"),
-    ):
-        with pytest.raises(practice.Mismatch, match=message):
-            practice.expect_model(got, shape, "경우")
+def close_stdout():
+    print("닫기 전")
+    sys.stdout.close()
 
 
-def test_expect_returned_parts_and_type():
-    assert practice.expect_parts((1, 2), ("가", "나"), "경우") == (1, 2)
-    practice.expect_returned(0, "경우")
-    practice.expect_type(1, int, "경우")
-    for check in (
-        lambda: practice.expect_returned(None, "경우"),
-        lambda: practice.expect_parts(None, ("가", "나"), "경우"),
-        lambda: practice.expect_type(None, int, "경우"),
-    ):
-        with pytest.raises(practice.Mismatch, match="경우: None.*return"):
-            check()
-    for got in ((1,), (1, 2, 3), 5, {1: 2, 3: 4}):
-        with pytest.raises(practice.Mismatch, match=r"\(가, 나\) 2개"):
-            practice.expect_parts(got, ("가", "나"), "경우")
-    with pytest.raises(practice.Mismatch, match="float"):
-        practice.expect_type(1.0, int, "경우")
+def replace_stdout():
+    sys.stdout = None
 
 
-def test_expect_logits():
-    assert practice.expect_logits([0.5, -2.0], (2,), "경우").tolist() == [0.5, -2.0]
-    for got, said in (
-        (None, "경우: None.*return"),
-        ([[0.5], [1.0]], r"모양이 \(2,\)이어야 하는데 \(2, 1\)"),
-        ([1, 2], "유한한 실수"),
-        ([1.0, np.nan], "유한한 실수"),
-    ):
-        with pytest.raises(practice.Mismatch, match=said):
-            practice.expect_logits(got, (2,), "경우")
+def raises(error):
+    def action():
+        raise error
+
+    return attack(action)
 
 
-def test_a_known_mistake_is_named():
-    mistakes = {"부호가 반대입니다.": [-1.0, -2.0], "두 배입니다.": [2.0, 4.0], "뜻 없는 후보": [1.0, 2.0]}
-    with pytest.raises(practice.Mismatch, match="부호가 반대"):
-        expect_close([-1.0, -2.0], [1.0, 2.0], "경우", mistakes=mistakes)
-    with pytest.raises(practice.Mismatch) as raised:
-        expect_close([9.0, 9.0], [1.0, 2.0], "경우", mistakes=mistakes)
-    assert not any(cause in str(raised.value) for cause in mistakes)
-    expect_close([1.0, 2.0], [1.0, 2.0], "경우", mistakes=mistakes)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (attack(sys.exit), practice.EXIT_MESSAGE),
+        (attack(lambda: sys.exit("끝")), practice.EXIT_MESSAGE),
+        (raises(SystemExit(0)), practice.EXIT_MESSAGE),
+        (raises(GeneratorExit()), "GeneratorExit"),
+        (raises(expect.Mismatch("")), "Mismatch 오류가 났습니다"),
+        (raises(expect.Mismatch("두\n줄")), "두 줄"),
+        (raises(type("Silent", (expect.Mismatch, Talkative), {})()), "Silent 오류가 났습니다"),
+        (raises(Talkative()), "Talkative 오류가 났습니다"),
+        (raises(ExceptionGroup("여럿", [ValueError(1)])), "ExceptionGroup"),
+        (lambda x: answer_without_end(x), "RecursionError"),
+    ],
+)
+def test_an_answer_that_ends_the_program_or_raises_anything_is_one_sentence(answer, said):
+    mark, message = grade(double, answer)
+    assert mark == WRONG and said in message and "\n" not in message
 
 
-def test_expect():
-    expect(True, "없음")
-    with pytest.raises(practice.Mismatch, match="까닭"):
-        expect(False, "까닭")
+def answer_without_end(x):
+    return answer_without_end(x)
 
 
-def test_a_session_scores_and_demands_everything(monkeypatch, capsys):
+def test_the_interrupt_of_the_learner_still_stops_the_cell():
+    with pytest.raises(KeyboardInterrupt):
+        grade(double, raises(KeyboardInterrupt()))
+
+
+def test_exit_in_a_notebook_does_not_end_the_kernel(monkeypatch):
+    import IPython
+    from ipykernel.zmqshell import ZMQInteractiveShell
+    from IPython.core.autocall import ZMQExitAutocall
+
+    shell = ZMQInteractiveShell()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    leave = ZMQExitAutocall(shell)
+    assert grade(double, attack(leave)) == (WRONG, practice.EXIT_MESSAGE)
+    assert grade(double, attack(lambda: leave(keep_kernel=True))) == (WRONG, practice.EXIT_MESSAGE)
+    assert not shell.exit_now
+    assert grade(double, lambda x: 2 * x)[0] == SOLVED
+    shell.kernel = mock.Mock()
+    leave()
+    assert shell.exit_now  # Outside of a check exit() is what it was.
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        (expect, "expect_close", lambda *args, **kwargs: None),
+        (expect, "Mismatch", type("Never", (Exception,), {})),
+        (compare, "difference", lambda *args, **kwargs: (0.0, None)),
+        (np, "asarray", lambda value, *args, **kwargs: np.zeros(3)),
+        (np, "isfinite", lambda value: value == value),
+        (np.linalg, "norm", lambda *args, **kwargs: 0.0),
+        (builtins, "all", lambda values: True),
+        (builtins, "isinstance", lambda *args: True),
+        (sys.modules[__name__], "expect_close", lambda *args, **kwargs: None),
+        (practice, "SOLVED", WRONG),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_what_an_answer_replaced_is_put_back_and_named(module, name, new):
+    right = getattr(module, name)
+
+    def answer(x):
+        setattr(module, name, new)
+        return 3 * x
+
+    def harmless(x):
+        setattr(module, name, right)
+        return 2 * x
+
+    mark, message = grade(double, answer)
+    assert getattr(module, name) is right
+    assert mark == WRONG and "\n" not in message
+    mark, message = grade(double, attack(lambda: setattr(module, name, new)))
+    assert getattr(module, name) is right
+    assert mark == WRONG and f"{module.__name__}.{name}" in message
+    assert grade(double, harmless)[0] == SOLVED
+
+
+def test_what_an_answer_deleted_is_put_back():
+    right = expect.expect_parts
+    mark, message = grade(double, attack(lambda: delattr(expect, "expect_parts")))
+    assert expect.expect_parts is right
+    assert mark == WRONG and "expect_parts" in message
+
+
+def test_an_answer_may_add_names_and_change_its_own_module():
+    assert grade(double, attack(lambda: setattr(np, "_noted", 1)))[0] == SOLVED
+    del np._noted
+
+
+@pytest.fixture
+def quiz(monkeypatch):
     monkeypatch.setattr(practice, "load", lambda name: {"double": double})
-    quiz = Practice("chapter00/ex00")
+    return Practice("chapter00/ex00")
+
+
+def test_what_an_answer_prints_stands_below_the_verdict_and_is_short(quiz, capsys):
+    quiz.check("double", attack(lambda: print("✅ 두 배: 맞았습니다")))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "✅ 두 배: 맞았습니다"
+    assert lines[1:] == ["   풀이가 출력한 것:", *["   | ✅ 두 배: 맞았습니다"] * 2]  # Once for every case.
+    quiz.check("double", raises(ValueError("까닭")))
+    assert capsys.readouterr().out.count("\n") == 1
+    quiz.check("double", attack(lambda: print("가" * 500 + "\n" * 40)))
+    out = capsys.readouterr().out
+    assert "(모두 82줄)" in out and out.count("\n") == 2 + practice.PRINTED_LINES
+    assert max(map(len, out.splitlines())) < 110
+
+
+@pytest.mark.parametrize("action", [close_stdout, replace_stdout])
+def test_an_answer_that_breaks_the_output_does_not_break_the_session(quiz, capsys, action):
+    quiz.check("double", lambda x: action() or 2 * x)
+    print("이어서")
+    out = capsys.readouterr().out
+    assert "두 배: " in out.splitlines()[0] and out.endswith("이어서\n")
+
+
+def test_a_session_scores_and_demands_everything(quiz, capsys):
     quiz.check("double", unsolved)
     with pytest.raises(AssertionError, match="double"):
         quiz.require_all()

@@ -1,5 +1,6 @@
 """What holds for the files of the repository as a whole."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ from tf_study import curriculum
 
 ROOT = curriculum.ROOT
 ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1)")  # A server on this machine is no address elsewhere.
+PLAIN = {"Makefile", "Dockerfile", "python"}  # tools/python is a script of the shell.
 PRIVATE = re.compile(r"/(?:home|root|Users|work)/\w")
 
 
@@ -21,13 +23,13 @@ def committed_files():
     )
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if path.suffix in {".py", ".toml", ".txt", ".yml", ".md", ".cfg"} or path.name == "Makefile":
+        if path.suffix in {".py", ".toml", ".txt", ".yml", ".md", ".cfg", ".json"} or path.name in PLAIN:
             yield path
 
 
 def test_no_address_of_a_package_host_and_no_private_path():
     for path in committed_files():
-        if path.parent.name == "tests" or path.name == "notebook_rules.py":
+        if "tests" in path.parts:
             continue
         text = path.read_text(encoding="utf-8")
         assert not PRIVATE.search(text), path
@@ -48,7 +50,7 @@ def test_versions_are_said_once():
         name = re.match(r"[\w-]+", requirement).group().lower()
         if name != "tensorflow-metal":  # Pinned in the project definition, since only macOS has it.
             assert name in pinned, f"constraints.txt에 {name}이 없습니다."
-    assert pinned["torch"] == "torch>=2.9"
+    assert pinned["torch"] == "torch>=2.13.0,<2.14"
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert environment["name"] == "tf_study" and "python=3.11" in environment["dependencies"]
     assert environment["dependencies"][-1] == {"pip": ["-c constraints.txt", "-e ."]}
@@ -65,3 +67,29 @@ def test_ci_and_workflow_call_the_readme_command():
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert "make test" in (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+
+
+def test_editors_are_told_of_the_environment_that_make_makes():
+    settings = json.loads((ROOT / ".vscode/settings.json").read_text(encoding="utf-8"))
+    venv = re.search(
+        r"^VENV *\?= *(\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    ).group(1)
+    assert settings["python.defaultInterpreterPath"] == f"${{workspaceFolder}}/{venv}/bin/python"
+    assert settings["jupyter.notebookFileRoot"] == "${fileDirname}"
+    wanted = json.loads((ROOT / ".vscode/extensions.json").read_text(encoding="utf-8"))["recommendations"]
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    assert {"ms-python.python", "ms-toolsai.jupyter"} <= set(wanted)
+    dockerfile = (ROOT / ".devcontainer" / container["build"]["dockerfile"]).read_text(encoding="utf-8")
+    venv = re.search(r"^ENV VENV=(\S+)", dockerfile, re.MULTILINE).group(1)
+    vscode = container["customizations"]["vscode"]
+    assert vscode["settings"]["python.defaultInterpreterPath"] == f"{venv}/bin/python"
+    assert set(vscode["extensions"]) <= set(wanted)
+
+
+def test_what_a_learner_makes_is_not_tracked():
+    for path in (
+        "study/chapter01_basics/01_tensorflow_intro.ipynb",
+        ".venv/bin/python",
+        "build/install.lock",
+    ):
+        assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0, path

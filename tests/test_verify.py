@@ -7,11 +7,52 @@ from nbval.plugin import get_sanitize_patterns
 from tf_study import curriculum, verify
 
 
-def test_close_prints_the_same_line_for_any_small_error(capsys):
-    verify.close("이름", [1.0, 2.0], [1.0, 2.0])
+def test_close_prints_the_measured_error_and_the_bound(capsys):
     verify.close("이름", [1.0, 2.0 + 1e-9], [1.0, 2.0])
+    verify.close("같은 값", [1.0, 2.0], [1.0, 2.0], 1e-3)
     first, second = capsys.readouterr().out.splitlines()
-    assert first == second == "[검증] 이름: 모양 (2,), 오차 < 1e-06"
+    assert first == "[검증] 이름: 최대 오차 5e-10 (허용 1e-06)"
+    assert second == "[검증] 같은 값: 최대 오차 0 (허용 0.001)"
+
+
+def test_a_group_is_one_line(capsys):
+    with verify.group("여러 설정"):
+        verify.close("가", [1.0 + 3e-7], [1.0])
+        verify.close("나", [1.0 + 5e-7], [1.0])
+        verify.equal("다", ["ㄱ", "ㄴ"], ["ㄱ", "ㄴ"])
+    with verify.group("글자만"):
+        verify.equal("라", [1, 2, 3], [1, 2, 3])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "[검증] 여러 설정: 비교 3번, 최대 오차 5e-07 (허용 1e-06), 2개 값이 모두 같음"
+    assert second == "[검증] 글자만: 비교 1번, 3개 값이 모두 같음"
+
+
+def test_a_group_fails_with_the_name_of_the_check(capsys):
+    with pytest.raises(AssertionError, match="검증 실패. 여러 설정, 나: 값이 다릅니다"):
+        with verify.group("여러 설정"):
+            verify.close("가", 1.0, 1.0)
+            verify.close("나", 1.0, 2.0)
+    verify.close("다", 1.0, 1.0)  # The failed group is closed.
+    assert capsys.readouterr().out == "[검증] 다: 최대 오차 0 (허용 1e-06)\n"
+
+
+def test_an_empty_group_fails():
+    with pytest.raises(AssertionError, match="비교한 것이 없습니다"):
+        with verify.group("아무것도"):
+            pass
+
+
+def test_groups_hold_neither_groups_nor_counterexamples():
+    with pytest.raises(RuntimeError):
+        with verify.group("밖"), verify.group("안"):
+            pass
+    with pytest.raises(RuntimeError):
+        with verify.group("밖"):
+            verify.differs("반례", 1.0, 2.0, 0.5)
+    with pytest.raises(RuntimeError, match="bound"):
+        with verify.group("허용 오차 둘"):
+            verify.close("가", 1.0, 1.0, 1e-6)
+            verify.close("나", 1.0, 1.0, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +124,6 @@ def test_an_optional_reference_is_named_and_a_missing_one_said(capsys):
 
 def test_stored_outputs_agree_with_and_without_the_optional_reference():
     rules = get_sanitize_patterns((curriculum.ROOT / "tests" / "nbval_sanitize.cfg").read_text("utf-8"))
-    assert len(rules) == 2
     compared = "[검증] 가\n[검증: transformers] 나\n[검증: torch] 다\n끝 1.5\n"
     skipped = "[검증] 가\n[생략] torch 패키지가 없어\n끝 1.5\n"
     for pattern, replacement in rules:

@@ -29,6 +29,11 @@ class Notebook:
         """Whether its files are there; in a chapter that is not built yet, some already are."""
         return all((ROOT / path).exists() for path in (self.path, self.solution) if path)
 
+    @property
+    def practice(self) -> str | None:
+        """The name of a practice's problems, such as ``"chapter01/ex01"``; ``None`` for a lecture."""
+        return f"{self.path.parts[0][:9]}/{self.path.name[:4]}" if self.solution else None
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -109,6 +114,19 @@ def notebooks() -> list[Notebook]:
     ]
 
 
+def sources() -> list[Path]:
+    """Return what is written by hand: lectures, solutions and walkthroughs, relative to the repository root."""
+    written = [item.solution or item.path for item in notebooks()]
+    return written + [project.walkthrough for project in projects() if project.built]
+
+
+@cache
+def first_edition() -> frozenset[Path]:
+    """Return the lectures, solutions and walkthroughs that are still held to the first edition's rules."""
+    lines = (ROOT / "tf_study" / "first_edition.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(Path(line) for line in lines if line and not line.startswith("#"))
+
+
 def _chapter(entry: dict) -> Chapter:
     folder = Path(entry["folder"])
     practice = folder / "practice"
@@ -156,15 +174,3 @@ def readme_map() -> str:
         link = f"[노트북]({project.walkthrough.as_posix()})" if project.built else "준비 중"
         lines.append(f"| {name} | {project.skills} | {link} |")
     return "\n".join(lines)
-
-
-def write_readme_map() -> None:
-    """Replace the map in README.md by :func:`readme_map`. Called by ``python -m tf_study.curriculum``."""
-    path = ROOT / "README.md"
-    before, rest = path.read_text(encoding="utf-8").split("<!-- map -->\n")
-    after = rest.split("<!-- /map -->")[1]
-    path.write_text(f"{before}<!-- map -->\n{readme_map()}\n<!-- /map -->{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_readme_map()

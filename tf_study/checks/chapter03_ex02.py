@@ -1,13 +1,15 @@
 """Checks of practice 3.2: callbacks that record, steer and stop a training."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from numbers import Real
 
 import keras
 import numpy as np
 
-from tf_study.checks.chapter03_ex01 import keras_cosine
-from tf_study.practice import expect, expect_close, expect_returned, expect_type, problem
+from tf_study.checks.schedules import keras_cosine
+from tf_study.expect import expect, expect_close, expect_returned, expect_type, untouched
+from tf_study.practice import problem
 
 
 @problem("누적 평균에서 배치 손실 되찾기", minutes=5)
@@ -22,17 +24,20 @@ def batch_losses(answer):
         "크기가 1인 배치 4개": (rng.exponential(size=4), [1] * 4),
         "크기가 제각각인 배치 7개": (rng.exponential(size=7), rng.integers(1, 20, 7)),
         "음수 손실이 섞인 배치 5개": (rng.normal(size=5), [4, 4, 4, 4, 2]),
+        "샘플이 4만 개씩인 배치 3개": (rng.exponential(size=3), [40_000] * 3),
     }
     for case, (losses, sizes) in cases.items():
         losses, sizes = np.array(losses, float), np.array(sizes)
         means = np.array([np.average(losses[:k], weights=sizes[:k]) for k in range(1, len(losses) + 1)])
-        before = means.copy(), sizes.copy()
         counts = np.arange(1, len(means) + 1)
+        with untouched(case, means, sizes):
+            got = answer(means, sizes)
         expect_close(
-            answer(means, sizes),
+            got,
             losses,
             case,
             tol=1e-8,
+            dtype=np.float64,
             mistakes={
                 "누적 평균을 그대로 돌려주었습니다.": means,
                 "배치의 크기를 쓰지 않고 모두 같다고 보았습니다.": np.diff(counts * means, prepend=0),
@@ -40,8 +45,6 @@ def batch_losses(answer):
                 "샘플 수를 곱하지 않고 평균끼리 뺐습니다.": np.diff(means, prepend=0),
             },
         )
-        unchanged = np.array_equal(means, before[0]) and np.array_equal(sizes, before[1])
-        expect(unchanged, f"{case}: 받은 배열을 고쳤습니다. 새 배열을 만들어 돌려주세요.")
 
 
 @problem("걸음마다 적는 콜백", minutes=15)
@@ -52,8 +55,9 @@ def step_recorder(answer):
     stairs = keras.optimizers.schedules.PiecewiseConstantDecay([2, 4], [0.3, 0.1, 0.02])
     cases = {
         "예시": (halving, [], [[3, 1]]),
-        "학습률이 상수, 배치 3개씩 2에포크": (0.05, [], rng.exponential(size=(2, 3))),
-        "계단 스케줄, 배치 4개씩 2에포크": (stairs, [], rng.exponential(size=(2, 4))),
+        "학습률이 아주 작은 상수, 배치 3개씩 2에포크": (2e-4, [], rng.exponential(size=(2, 3))),
+        "계단 스케줄, 배치 7개씩 2에포크": (stairs, [], rng.exponential(size=(2, 7))),
+        "손실이 음수인 배치 4개씩 2에포크": (halving, [], -rng.exponential(size=(2, 4))),
         "배치가 하나인 3에포크": (halving, [], rng.exponential(size=(3, 1))),
         "앞의 콜백이 걸음마다 학습률을 바꿀 때": (
             1.0,
@@ -63,11 +67,14 @@ def step_recorder(answer):
     }
     for case, (rate, others, losses) in cases.items():
         model, callback = _model(rate), _callback(answer, case)
-        for fit in ("", ", 같은 콜백으로 다시 학습"):
-            model = _model(rate)
-            used, _ = _drive([*others, callback], model, losses)
-            _expect_rates(callback, used, case + fit, rate)
+        for fit in ("", ", 같은 콜백으로 이어서 학습"):
+            start = int(model.optimizer.iterations)
+            used, _ = _drive([*others, callback], model, losses, case + fit)
+            _expect_rates(callback, used, case + fit, rate, start)
             _expect_losses(callback, np.ravel(losses), case + fit, losses)
+    case = "앞의 콜백이 3걸음에서 학습을 멈출 때"
+    used, _ = _drive([_Stopper(3), _callback(answer, case)], _model(0.1), np.ones((2, 4)), case)
+    expect(len(used) == 3, f"{case}: 학습이 멈추지 않았습니다. stop_training을 건드리지 마세요.")
     case = "fit으로 학습한 선형 회귀"
     X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
     model, callback = _model(halving), _callback(answer, case)
@@ -88,8 +95,10 @@ def warmup_cosine(answer):
         "웜업 1걸음, 모두 2걸음": (2.0, 1, 2),
         "웜업이 더 긴 20걸음": (1e-3, 15, 20),
     }
+    # All of them are made first, so that none may change another.
+    callbacks = {case: _callback(answer, case, *options) for case, options in cases.items()}
     for case, (peak, warmup, total) in cases.items():
-        callback = _callback(answer, case, peak, warmup, total)
+        callback = callbacks[case]
         steps = np.arange(total + 4)
         expected = keras_cosine(steps, peak, warmup, total)
         expect_close(
@@ -105,39 +114,39 @@ def warmup_cosine(answer):
             },
         )
     for case, (peak, warmup, total) in cases.items():
-        model, callback = _model(0.7), _callback(answer, case, peak, warmup, total)
+        model, callback = _model(0.7), callbacks[case]
         for start, shape in ((0, (2, 3)), (6, (1, 4)), (10, (1, 3))):
-            if start == 10:  # A new callback goes on where the optimizer stands.
+            fit = {0: "처음 학습", 6: "이어서 학습", 10: "새 콜백으로 이어서 학습"}[start]
+            if start == 10:  # A new callback goes on where the optimizer stands, whatever its rate was.
                 callback = _callback(answer, case, peak, warmup, total)
-            used, _ = _drive([callback], model, np.ones(shape))
+                model.optimizer.learning_rate = 0.7
+            used, _ = _drive([callback], model, np.ones(shape), f"{case}, {fit}")
             steps = start + np.arange(shape[0] * shape[1])
             batches = np.tile(np.arange(shape[1]), shape[0])
-            fit = {0: "처음 학습", 6: "이어서 학습", 10: "새 콜백으로 이어서 학습"}[start]
             where = f"{case}, {fit}에서 쓴 학습률 / peak"
             expect_close(
                 used / peak,
                 keras_cosine(steps, peak, warmup, total) / peak,
                 where,
-                mistakes={
-                    "이어서 학습할 때 0번 걸음부터 다시 세었습니다.": keras_cosine(
-                        steps - start, peak, warmup, total
-                    )
-                    / peak,
+                mistakes=lambda options=(peak, warmup, total), start=start, steps=steps, batches=batches: {
+                    "이어서 학습할 때 0번 걸음부터 다시 세었습니다.": keras_cosine(steps - start, *options)
+                    / options[0],
                     "걸음 수 대신 에포크마다 0으로 돌아가는 배치 번호를 썼습니다.": keras_cosine(
-                        batches, peak, warmup, total
+                        batches, *options
                     )
-                    / peak,
-                    "학습률을 바꾸지 않았습니다.": np.full(len(used), 0.7) / peak,
+                    / options[0],
+                    "학습률을 바꾸지 않았습니다.": np.full(len(steps), 0.7) / options[0],
                 },
             )
-    case = "fit으로 학습한 선형 회귀"
+    case = "fit으로 두 번 학습한 선형 회귀"
     rng = np.random.default_rng(303)
     X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
     weights = []
     schedule = keras.optimizers.schedules.CosineDecay(0.0, 4, warmup_target=0.2, warmup_steps=2)
     for rate, callbacks in ((0.7, [_callback(answer, case, 0.2, 2, 6)]), (schedule, [])):
         model = _model(rate)
-        model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
+        for _ in range(2):  # The second time the schedule is over and the weights stay.
+            model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
         weights.append(model.get_weights()[0])
     expect_close(weights[0], weights[1], f"{case}, CosineDecay로 학습한 가중치와 비교")
 
@@ -158,42 +167,38 @@ def best_keeper(answer):
         "조금씩만 나아져 min_delta에 못 미칠 때": ([1, 0.875, 0.75, 0.625, 0.5, 0.375], 3, 0.25),
         "도중에 NaN이 나올 때": ([3, 2, np.nan, 1, np.nan, np.nan, 0.5], 2, 0),
     }
-    for index in range(12):
+    for index in range(8):
         values = rng.integers(0, 12, 18) / 8
-        cases[f"무작위 손실열 {index + 1}"] = (values, 1 + index % 4, (index % 3) / 8)
-    previous = None
+        cases[f"무작위 손실열 {index + 1}"] = (values, (1, 2, 3, 8)[index % 4], (index % 3) / 8)
     for case, (values, patience, delta) in cases.items():
         callback = _callback(answer, case, patience, delta)
-        reference = keras.callbacks.EarlyStopping(
-            "val_loss", patience=patience, min_delta=delta, restore_best_weights=True
-        )
-        epochs, kept = _early(reference, values)
+        epochs, kept = _stopped_early(tuple(values), patience, delta)
         _expect_early(callback, values, epochs, kept, case)
-        if previous is None:
-            previous = callback
+        if case == "예시":
             _expect_early(callback, values, epochs, kept, f"{case}, 같은 콜백으로 다시 학습")
-    case = "fit으로 학습한 선형 회귀"
-    X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
-    results = []
-    reference = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
-    for callback in (_callback(answer, case, 2, 0.0), reference):
-        model = _model(0.3)
-        data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
-        history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
-        results.append((len(history.epoch), model.get_weights()[0]))
-    expect(
-        results[0][0] == results[1][0],
-        f"{case}: EarlyStopping은 {results[1][0]}에포크에서, 이 콜백은 {results[0][0]}에포크에서 멈춥니다.",
-    )
-    expect_close(results[0][1], results[1][1], f"{case}, 남은 가중치")
-    case, results = "fit으로 학습한 배치 정규화 모델", []
-    reference = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
-    for callback in (_callback(answer, case, 2, 0.0), reference):
-        model = _normalized(0.1)
-        data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
-        model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
-        results.append(model.get_weights())
-    _expect_weights(model, *results, case)
+    for value in (np.nan, np.inf):
+        case = f"검증 손실이 모두 {value}라서 한 번도 나아지지 않을 때"
+        _expect_early(_callback(answer, case, 3, 0.0), [value] * 2, 2, 2, case)
+    case = "앞의 콜백이 3에포크에서 학습을 멈출 때"
+    _expect_early(_callback(answer, case, 2, 0.0), [3, 1, 2, 0, 0], 3, 2, case, [_Stopper(3)])
+    X = rng.normal(size=(12, 2))
+    y = 5 * X @ [[1], [-1]]  # Validated on -y: the better the training, the worse the validation.
+    for case, make in (
+        ("fit으로 학습한 선형 회귀", lambda: _model(0.3)),
+        ("fit으로 학습한 배치 정규화 모델", lambda: _normalized(0.1)),
+    ):
+        results = []
+        for callback in (_callback(answer, case, 2, 0.0), _early_stopping(2, 0.0)):
+            model = make()
+            data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
+            history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
+            results.append((len(history.epoch), model.get_weights()))
+        (epochs, got), (wanted, expected) = results
+        expect(
+            epochs == wanted,
+            f"{case}: EarlyStopping은 {wanted}에포크에서, 이 콜백은 {epochs}에포크에서 멈춥니다.",
+        )
+        _expect_weights(model, got, expected, case)
 
 
 @problem("학습률 범위 시험", minutes=20)
@@ -203,7 +208,12 @@ def range_test(answer):
     noisy = rng.uniform(1, 1.9, size=(4, 5))
     cases = {
         "예시": ((0.01, 1.0, 5, 4.0), [[2, 1, 1.5], [5, 3, 1]], 4),
-        "폭발하지 않아 steps걸음을 다 쓸 때": ((1e-4, 10.0, 12, 2.0), noisy, 12),
+        "손실이 수천이지만 폭발하지 않아 steps걸음을 다 쓸 때": ((1e-4, 10.0, 12, 2.0), 2000 * noisy, 12),
+        "최솟값에서 열네 걸음 뒤에 폭발하는 작은 손실": (
+            (1e-3, 1.0, 20, 4.0),
+            [[0.2, 0.1, *[0.3] * 12], [0.3, 0.5, 0.1]],
+            16,
+        ),
         "한 에포크를 다 채우고 끝날 때": ((1e-3, 1.0, 5, 3.0), noisy, 5),
         "처음 손실보다 작지만 최솟값의 limit배를 넘을 때": (
             (1e-3, 1.0, 9, 3.0),
@@ -219,12 +229,13 @@ def range_test(answer):
     }
     for case, (options, losses, length) in cases.items():
         callback = _callback(answer, case, *options)
-        for fit in ("", ", 같은 콜백으로 다시 학습"):
-            model = _model(0.25)
-            before = [np.full((2, 1), 0.5, np.float32)]
+        flat = np.concatenate(losses)[:length]
+        for fit, rate, weight in (("", 0.3, 0.5), (", 같은 콜백으로 다른 모델을 학습", 0.1, -2.0)):
+            model = _model(rate)
+            before = [np.full((2, 1), weight, np.float32)]
             model.set_weights(before)
-            used, _ = _drive([callback], model, losses, move=True)
-            _expect_range(callback, model, used, options, np.ravel(losses)[:length], before, case + fit)
+            used, _ = _drive([callback], model, losses, case + fit, move=True)
+            _expect_range(callback, model, used, options, flat, before, rate, case + fit)
     case = "fit으로 학습한 선형 회귀"
     X, y = rng.normal(size=(16, 2)), rng.normal(size=(16, 1))
     rates = np.geomspace(1e-3, 50, 20)
@@ -234,13 +245,35 @@ def range_test(answer):
     before = [np.zeros((2, 1), np.float32)]
     model.fit(X, y, batch_size=4, epochs=5, shuffle=False, verbose=0, callbacks=[callback])
     _expect_range(
-        callback, model, rates[: stop + 1], (1e-3, 50.0, 20, 20.0), losses[: stop + 1], before, case
+        callback, model, rates[: stop + 1], (1e-3, 50.0, 20, 20.0), losses[: stop + 1], before, 0.25, case
     )
     case, model = "fit으로 학습한 배치 정규화 모델", _normalized(0.25)
     before = model.get_weights()
     callback = _callback(answer, case, 1e-3, 0.1, 8, 20.0)
     model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
     _expect_weights(model, model.get_weights(), before, case)
+
+
+class _Stopper(keras.callbacks.Callback):
+    """Stops the training after the given number of steps."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        self.model.stop_training = self.model.stop_training or self.steps == 0
+
+
+class _Reader(keras.callbacks.Callback):
+    """Keeps what the callbacks before it left of the logs."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs = dict(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs = dict(logs)
 
 
 class _RateSetter(keras.callbacks.Callback):
@@ -270,7 +303,7 @@ def _normalized(rate: float) -> keras.Model:
     """Return a compiled model with weights that are not trained: the moving averages."""
     layers = [keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dense(1, kernel_initializer="ones")]
     model = keras.Sequential([keras.Input((2,)), *layers])
-    model.compile(keras.optimizers.SGD(rate), "mse")
+    model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
     return model
 
 
@@ -280,10 +313,10 @@ def _expect_weights(model: keras.Model, got: list, expected: list, case: str) ->
         if not variable.trainable:
             expect(
                 np.allclose(value, wanted, atol=1e-5),
-                f"{case}: 학습하지 않는 가중치(배치 정규화의 이동 평균)도 되돌리세요.",
+                f"{case}: 학습하지 않는 가중치 {variable.path}(배치 정규화의 이동 평균)도 되돌리세요.",
             )
-    for value, wanted in zip(got, expected, strict=True):
-        expect_close(value, wanted, f"{case}, 남은 가중치")
+    for variable, value, wanted in zip(model.weights, got, expected, strict=True):
+        expect_close(value, wanted, f"{case}, 남은 가중치 {variable.path}")
 
 
 def _callback(answer, case: str, *arguments) -> keras.callbacks.Callback:
@@ -296,6 +329,7 @@ def _drive(
     callbacks: list,
     model: keras.Model,
     losses: Iterable[Sequence[float]],
+    case: str,
     valid: Sequence[float] | None = None,
     move: bool = False,
 ) -> tuple[np.ndarray, int]:
@@ -303,14 +337,34 @@ def _drive(
 
     Args:
         losses: one row per epoch, one loss per batch.
+        case: which training this is, in Korean.
         valid: validation loss of every epoch; the weights are set to the epoch's number, from 1.
         move: change the weights in every step.
 
     Returns:
         The rate of every step, and the number of epochs.
+
+    Raises:
+        Mismatch: if a callback changes the logs, or the weights before the training is over.
     """
-    hooks = keras.callbacks.CallbackList(callbacks, model=model)
-    model.stop_training, used = False, []
+    reader = _Reader()
+    hooks = keras.callbacks.CallbackList([*callbacks, reader], model=model)
+    model.stop_training, used, weight = False, [], None
+
+    def call(hook, number: int, logs: dict) -> None:
+        hook(number, dict(logs))
+        for name, value in logs.items():  # Further entries are usual; Keras' own callbacks make them.
+            left = reader.logs.get(name)
+            expect(
+                str(left) == str(value),  # As text, because NaN does not equal itself.
+                f"{case}: logs의 {name!r} 값을 바꾸었습니다(받은 값 {value}, 남은 값 {left}). "
+                "다음 콜백도 읽으니 그대로 두세요.",
+            )
+        expect(
+            weight is None or model.stop_training or np.array_equal(model.get_weights()[0], weight),
+            f"{case}: 학습이 끝나기 전에 가중치를 바꾸었습니다. 되돌리는 일은 학습이 끝날 때 한 번만 합니다.",
+        )
+
     hooks.on_train_begin()
     for epoch, row in enumerate(losses):
         hooks.on_epoch_begin(epoch)
@@ -320,32 +374,47 @@ def _drive(
             used.append(float(model.optimizer.learning_rate))
             model.optimizer.iterations.assign_add(1)
             if valid is not None or move:
-                model.set_weights([np.full((2, 1), epoch + 1 if valid is not None else 9.0 + batch)])
+                weight = np.full((2, 1), epoch + 1 if valid is not None else 9.0 + batch)
+                model.set_weights([weight])
             total += float(loss)
             logs = {"loss": total / (batch + 1)}
-            hooks.on_train_batch_end(batch, dict(logs))
+            call(hooks.on_train_batch_end, batch, logs)
             if model.stop_training:
                 break
         if valid is not None:
             logs["val_loss"] = float(valid[epoch])
-        hooks.on_epoch_end(epoch, dict(logs))
+        call(hooks.on_epoch_end, epoch, logs)
         if model.stop_training:
             break
     hooks.on_train_end(dict(logs))
     return np.array(used), epoch + 1
 
 
-def _early(callback: keras.callbacks.Callback, values: Sequence[float]) -> tuple[int, int]:
-    """Return after how many epochs the callback stops and which epoch's weights are left."""
+def _early_stopping(patience: int, delta: float) -> keras.callbacks.EarlyStopping:
+    return keras.callbacks.EarlyStopping(
+        "val_loss", patience=patience, min_delta=delta, restore_best_weights=True
+    )
+
+
+@functools.cache
+def _stopped_early(values: tuple[float, ...], patience: int, delta: float) -> tuple[int, int]:
+    """Return after how many epochs keras' EarlyStopping stops and which epoch's weights it leaves."""
+    return _early([_early_stopping(patience, delta)], values, "EarlyStopping")
+
+
+def _early(callbacks: list, values: Sequence[float], case: str) -> tuple[int, int]:
+    """Return after how many epochs the callbacks stop and which epoch's weights are left."""
     model = _model(0.1)
     # The training loss falls all the time: whoever watches it does not stop.
     losses = [[10.0 - epoch] for epoch in range(len(values))]
-    _, epochs = _drive([callback], model, losses, valid=values)
+    used, epochs = _drive(callbacks, model, losses, case, valid=values)
+    used = np.append(used, float(model.optimizer.learning_rate))
+    expect_close(used, np.full(len(used), 0.1), f"{case}, 그대로 두어야 하는 학습률")
     return epochs, round(float(model.get_weights()[0][0, 0]))
 
 
-def _expect_early(callback, values, epochs: int, kept: int, case: str) -> None:
-    got_epochs, got_kept = _early(callback, values)
+def _expect_early(callback, values, epochs: int, kept: int, case: str, others: Sequence = ()) -> None:
+    got_epochs, got_kept = _early([*others, callback], values, case)
     expect(
         got_epochs == epochs,
         f"{case}: {epochs}에포크까지 학습해야 하는데 {got_epochs}에포크까지 학습했습니다.",
@@ -384,17 +453,14 @@ def _floats(callback, name: str, case: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def _expect_rates(callback, used, case: str, rate) -> None:
-    late = (
-        {
-            "한 걸음 늦게 읽었습니다. 배치가 끝나면 걸음 수가 이미 1 늘어 있습니다.": [
-                float(rate(step + 1)) for step in range(len(used))
-            ]
-        }
-        if callable(rate)
-        else {}
-    )
-    expect_close(_floats(callback, "rates", case), used, f"{case}, rates", mistakes=late)
+def _expect_rates(callback, used, case: str, rate, start: int = 0) -> None:
+    """Compare with the rates that were used from step ``start`` on, relative to the largest."""
+    late = {}
+    if callable(rate):
+        mistake = "한 걸음 늦게 읽었습니다. 배치가 끝나면 걸음 수가 이미 1 늘어 있습니다."
+        late[mistake] = [float(rate(start + step + 1)) / max(used) for step in range(len(used))]
+    rates = np.array(_floats(callback, "rates", case))
+    expect_close(rates / max(used), used / max(used), f"{case}, rates / {max(used):g}", mistakes=late)
 
 
 def _expect_losses(callback, expected, case: str, rows) -> None:
@@ -408,7 +474,7 @@ def _expect_losses(callback, expected, case: str, rows) -> None:
     )
 
 
-def _expect_range(callback, model, used, options, losses, before, case: str) -> None:
+def _expect_range(callback, model, used, options, losses, before, rate: float, case: str) -> None:
     start, end, steps, _ = options
     length = len(losses)
     expect(
@@ -437,4 +503,4 @@ def _expect_range(callback, model, used, options, losses, before, case: str) -> 
         f"{case}: NaN이나 무한대인 손실을 다른 값으로 적었습니다.",
     )
     expect_close(model.get_weights()[0], before[0], f"{case}, 시험이 끝난 뒤의 가중치", tol=1e-6)
-    expect_close(float(model.optimizer.learning_rate), 0.25, f"{case}, 시험이 끝난 뒤의 학습률")
+    expect_close(float(model.optimizer.learning_rate), rate, f"{case}, 시험이 끝난 뒤의 학습률")

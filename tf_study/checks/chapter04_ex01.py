@@ -10,7 +10,16 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_study.practice import expect, expect_close, expect_parts, expect_returned, expect_type, problem
+from tf_study.expect import (
+    expect,
+    expect_array,
+    expect_close,
+    expect_parts,
+    expect_returned,
+    expect_type,
+    untouched,
+)
+from tf_study.practice import problem
 
 # TensorFlow's default inverse DCT is the fast one; Pillow's is exact. On these
 # pictures they differ by up to 11 of 255 levels.
@@ -47,9 +56,10 @@ def list_images(answer):
                 (folder / file).write_bytes(b"text")
             got = answer(name if index % 2 else folder)
             paths, labels, names = expect_parts(got, ["파일", "레이블", "클래스 이름"], case)
+            names = [str(name) for name in names]
             expect(
-                list(names) == sorted(classes),
-                f"{case}: 클래스 이름은 {sorted(classes)}여야 하는데 {list(names)}입니다.",
+                names == sorted(classes),
+                f"{case}: 클래스 이름은 {sorted(classes)}여야 하는데 {names}입니다.",
             )
             expect(
                 all(isinstance(path, str) for path in paths),
@@ -59,8 +69,9 @@ def list_images(answer):
             found = [Path(path).relative_to(folder).parts for path in paths]
             _expect_files(found, expected, case)
             wanted = [sorted(classes).index(kind) for kind, _ in expected]
+            labels = expect_array(labels, f"{case}, 레이블")
             expect_close(labels, wanted, f"{case}, 레이블", tol=0)
-            expect(np.asarray(labels).dtype.kind in "iu", f"{case}: 레이블은 정수 배열이어야 합니다.")
+            expect(labels.dtype.kind in "iu", f"{case}: 레이블은 정수 배열이어야 합니다.")
 
 
 @problem("클래스 비율을 지키며 나누기", minutes=10)
@@ -78,10 +89,9 @@ def stratified_split(answer):
     }
     names = ["훈련", "검증", "테스트"]
     for case, (labels, val, test) in cases.items():
-        before = labels.copy()
         state = np.random.get_state()[1].copy()
-        parts = [np.asarray(part) for part in _split(answer, labels, val, test, 7, case)]
-        expect(np.array_equal(labels, before), f"{case}: 받은 레이블의 순서를 바꾸었습니다.")
+        with untouched(f"{case}, 레이블", labels):
+            parts = _split(answer, labels, val, test, 7, case)
         expect(
             np.array_equal(state, np.random.get_state()[1]),
             f"{case}: 전역 난수를 썼습니다. np.random.default_rng(seed)로 만든 생성기를 쓰세요.",
@@ -252,9 +262,12 @@ def augment(answer):
         images = images.numpy()
         expect(np.all(labels.numpy() == 3), f"{case}: 레이블의 값이 바뀌었습니다.")
     case = f"시드 {count}가지"
-    again = np.stack(
-        [answer(tf.constant(middle), tf.constant(3), tf.constant(seed))[0] for seed in seeds[:8]]
-    )
+
+    def augmented(image: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        parts = answer(tf.constant(image), tf.constant(3), tf.constant(seed))
+        return expect_array(expect_parts(parts, ("그림", "레이블"), case)[0], f"{case}, 그림")
+
+    again = np.stack([augmented(middle, seed) for seed in seeds[:8]])
     expect(
         np.allclose(again, images[:8], atol=1e-6),
         f"{case}: 같은 시드로 다시 부르니 결과가 다릅니다. seed를 받는 stateless 연산을 쓰세요.",
@@ -288,7 +301,7 @@ def augment(answer):
     for place in (0, 1):
         some = np.full((20, 2), 5)
         some[:, place] = np.arange(20)
-        results = [answer(tf.constant(middle), tf.constant(3), tf.constant(seed))[0] for seed in some]
+        results = [augmented(middle, seed) for seed in some]
         expect(
             np.ptp(results, axis=0).max() > 1e-3,
             f"시드의 {'첫째' if place == 0 else '둘째'} 수만 다른 20가지: 결과가 모두 같습니다. "
@@ -296,7 +309,7 @@ def augment(answer):
         )
     case = "값이 0과 1뿐인 그림"
     for flipped, delta, seed in zip(flips[:30], deltas[:30], seeds[:30], strict=True):
-        got = np.asarray(answer(tf.constant(extreme), tf.constant(3), tf.constant(seed))[0])
+        got = augmented(extreme, seed)
         base = extreme[:, ::-1] if flipped else extreme
         expect(0 <= got.min() and got.max() <= 1, f"{case}: [0, 1]을 벗어난 값이 있습니다.")
         expect_close(got, np.clip(base + delta, 0, 1), case, tol=1e-4)
@@ -410,13 +423,13 @@ def read_shards(answer):
 @problem("파이프라인 완성", minutes=15)
 def make_pipeline(answer):
     """Load once, shuffle every epoch, augment afresh, batch, prefetch; validation in a fixed order."""
+    _check_structure(answer)  # First, because it needs no epoch.
     _check_training(answer, "예시의 훈련", 10, 4)
     _check_training(answer, "나누어떨어지는 훈련 36개, 배치 9개", 36, 9)
     _check_training(answer, "훈련 43개, 배치 8개", 43, 8)
     _check_validation(answer, "예시의 검증", 10, 4)
     _check_validation(answer, "배치보다 적은 검증 3개", 3, 8)
     _check_validation(answer, "검증 43개, 배치 8개", 43, 8)
-    _check_structure(answer)
 
 
 def _check_training(answer, case: str, count: int, batch: int) -> None:
@@ -603,13 +616,13 @@ def _stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
 
 def _split(answer, labels, val: float, test: float, seed: int, case: str) -> Sequence:
     parts = expect_parts(answer(labels, val, test, seed), ["훈련", "검증", "테스트"], case)
+    parts = [expect_array(part, case) for part in parts]
     for part in parts:
-        part = np.asarray(part)
         expect(
             part.ndim == 1 and (part.size == 0 or part.dtype.kind in "iu"),
             f"{case}: 랭크가 1인 정수 번호 배열 셋이어야 하는데 모양 {part.shape}, 자료형 {part.dtype.name}이 있습니다.",
         )
-    return [np.asarray(part).astype(int) for part in parts]
+    return [part.astype(int) for part in parts]
 
 
 def _expect_files(got: Sequence, expected: Sequence, case: str) -> None:

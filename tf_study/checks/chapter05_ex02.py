@@ -1,26 +1,24 @@
 """Checks of practice 5.2: the block of EfficientNetB0, freezing in two stages and a classifier of flowers."""
 
 import functools
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, recall_score
 
-from tf_study import data
-from tf_study.practice import (
+from tf_study.data import unseen
+from tf_study.expect import (
     expect,
+    expect_accuracy,
+    expect_array,
     expect_close,
-    expect_logits,
     expect_parts,
-    expect_returned,
     expect_type,
-    problem,
+    untouched,
 )
+from tf_study.practice import problem
 from tf_study.profile import pick
 
 keras, layers = tf.keras, tf.keras.layers
@@ -51,25 +49,27 @@ def squeeze_excite(answer):
 
 
 def _gate(answer: Callable, x, weights: tuple, expected, case: str) -> None:
-    w1, b1, w2, b2 = (w.astype(float) for w in weights)
-    s = x.mean((1, 2)).astype(float)
-    z = s @ w1 + b1
-    swish = z / (1 + np.exp(-z))
-    gates = {
-        "첫 완전 연결 층의 활성화는 swish입니다.": np.maximum(z, 0),
-        "첫 완전 연결 층 뒤에 활성화가 없습니다.": z,
-    }
-    mistakes = {text: x / (1 + np.exp(-(hidden @ w2 + b2)))[:, None, None] for text, hidden in gates.items()}
-    raw = swish @ w2 + b2
-    mistakes["마지막에 시그모이드를 씌우지 않았습니다."] = x * raw[:, None, None]
-    mistakes["무게를 특징 맵에 곱하지 않았습니다."] = np.broadcast_to(
-        1 / (1 + np.exp(-raw))[:, None, None], x.shape
-    )
-    mistakes["특징 맵을 그대로 돌려주었습니다."] = x
-    expect_close(answer(x.copy(), *(w.copy() for w in weights)), expected, case, tol=1e-4, mistakes=mistakes)
-    expect_close(
-        answer(tf.constant(x), *(tf.constant(w) for w in weights)), expected, f"{case}, 텐서 입력", tol=1e-4
-    )
+    def mistakes():
+        w1, b1, w2, b2 = (w.astype(float) for w in weights)
+        z = x.mean((1, 2)).astype(float) @ w1 + b1
+        raw = z / (1 + np.exp(-z)) @ w2 + b2
+        gates = {
+            "첫 완전 연결 층의 활성화는 swish입니다.": 1 / (1 + np.exp(-(np.maximum(z, 0) @ w2 + b2))),
+            "첫 완전 연결 층 뒤에 활성화가 없습니다.": 1 / (1 + np.exp(-(z @ w2 + b2))),
+            "마지막에 시그모이드를 씌우지 않았습니다.": raw,
+        }
+        return {text: x * gate[:, None, None] for text, gate in gates.items()} | {
+            "무게를 특징 맵에 곱하지 않았습니다.": np.broadcast_to(
+                1 / (1 + np.exp(-raw))[:, None, None], x.shape
+            ),
+            "특징 맵을 그대로 돌려주었습니다.": x,
+        }
+
+    with untouched(case, x, *weights):
+        got = answer(x, *weights)
+    expect_close(got, expected, case, tol=1e-4, mistakes=mistakes)
+    got = answer(tf.constant(x), *(tf.constant(w) for w in weights))
+    expect_close(got, expected, f"{case}, 텐서 입력", tol=1e-4, mistakes=mistakes)
 
 
 @problem("MBConv 블록", minutes=15)
@@ -106,13 +106,13 @@ def mbconv(answer):
         for shape in shapes:
             x = rng.normal(size=(*shape, channels)).astype(np.float32)
             case = f"{name}({about[name]}), 입력 {x.shape}"
-            expected = _reference_block(name, x)
+            expected, block = _reference_block(name, x), _block_weights(name)
             mistakes = {}
             if stride == 1 and expected.shape == x.shape:
                 mistakes["지름길(입력)을 더하지 않았습니다."] = expected - x
-            expect_close(
-                answer(x.copy(), _block_weights(name), stride), expected, case, tol=1e-3, mistakes=mistakes
-            )
+            with untouched(case, x, *(weight for part in block.values() for weight in part)):
+                got = answer(x, block, stride)
+            expect_close(got, expected, case, tol=1e-3, mistakes=mistakes)
 
 
 @functools.lru_cache(maxsize=1)
@@ -195,6 +195,7 @@ def _tiny(side: int | None = 6, channels: int = 3, seed: int = 7, name: str = "t
         net.add(layers.ReLU(name=f"block{k}_relu"))
     rng = np.random.default_rng(seed)
     for layer in net.layers:
+        layer.supports_jit = False  # Compiling with XLA would take longer than the training.
         layer.set_weights(
             [
                 rng.uniform(0.5, 1.5, w.shape) if w.path.endswith(("gamma", "variance")) else _small(rng, w)
@@ -457,7 +458,8 @@ def diagnose(answer):
 
 def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
     classes = logits.shape[1]
-    got = expect_parts(answer(logits.copy(), labels.copy(), top), ("혼동 행렬", "재현율", "번호"), case)
+    with untouched(case, logits, labels):
+        got = expect_parts(answer(logits, labels, top), ("혼동 행렬", "재현율", "번호"), case)
     guess = logits.argmax(1)
     matrix = confusion_matrix(labels, guess, labels=range(classes))
     expect_close(
@@ -481,14 +483,13 @@ def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
     sure = softmax(logits.astype(float), axis=1).max(axis=1)
     wrong = np.flatnonzero(guess != labels)
     order = wrong[np.argsort(-sure[wrong], kind="stable")][:top]
-    expect_returned(got[2], f"{case}: 번호")
-    shape = np.shape(got[2])
+    chosen = expect_array(got[2], f"{case}: 번호")
     expect(
-        shape == order.shape,
-        f"{case}: 번호는 {len(order)}개여야 하는데 모양이 {shape}입니다. 틀린 것만, 많아야 top개입니다.",
+        chosen.shape == order.shape,
+        f"{case}: 번호는 {len(order)}개여야 하는데 모양이 {chosen.shape}입니다. 틀린 것만, 많아야 top개입니다.",
     )
     expect_close(
-        np.asarray(got[2], int),
+        chosen,
         order,
         f"{case}: 자신 있게 틀린 번호",
         tol=0,
@@ -503,36 +504,10 @@ def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
 
 @problem("꽃 사진 분류", minutes=10)
 def predict_flowers(answer):
-    """Accuracy on the test pictures, copied under names that do not tell the class."""
-    root = data.flowers()
-    files, labels = [], []
-    for label, name in enumerate(data.FLOWER_CLASSES):
-        part = sorted(str(path) for path in (root / name).glob("*.jpg"))[2::3]
-        part = part[: pick(small=40, full=100)]
-        files += part
-        labels += [label] * len(part)
-    order = np.random.default_rng(507).permutation(len(files))
-    labels = np.array(labels)[order]
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder) / f"{k:04d}.jpg") for k in range(len(files))]
-        for target, k in zip(paths, order, strict=True):
-            shutil.copyfile(files[k], target)
-        logits = _logits(answer, paths, "테스트 세트")
-        expect(
-            logits.min() < 0 or logits.max() > 1,
-            "테스트 세트: 값이 모두 0과 1 사이입니다. 확률이 아니라 로짓을 돌려주세요.",
-        )
-        few = _logits(answer, paths[:7][::-1], "사진 일곱 장을 거꾸로")
-        one = _logits(answer, paths[3:4], "사진 한 장")
-    expect_close(few, logits[:7][::-1], "사진 일곱 장을 거꾸로", tol=1e-2)
-    expect_close(one, logits[3:4], "사진 한 장", tol=1e-2)
-    accuracy = float(np.mean(logits.argmax(1) == labels))
-    expect(
-        accuracy >= TARGET,
-        f"테스트 정확도가 {TARGET:.2f} 이상이어야 하는데 {accuracy:.2f}입니다(무작위 추측은 0.2). "
-        "에포크 수, 학습률, 푸는 블록을 바꾸어 보세요.",
-    )
+    """Accuracy on flowers that no loader returns, in files whose names do not tell the class.
 
-
-def _logits(answer: Callable, paths: list[str], case: str) -> np.ndarray:
-    return expect_logits(answer(list(paths)), (len(paths), len(data.FLOWER_CLASSES)), case)
+    What protects the verdict, and what does not, is said in ``tf_study/data/unseen.py``.
+    """
+    hint = "에포크 수, 학습률, 푸는 블록을 바꾸어 보세요."
+    with unseen.flowers() as (paths, labels):
+        expect_accuracy(answer, paths, labels, TARGET, "처음 보는 꽃", hint)

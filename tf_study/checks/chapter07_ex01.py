@@ -3,23 +3,17 @@
 import math
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.special import log_softmax, softmax
 
 from tf_study import data
-from tf_study.practice import (
-    expect,
-    expect_close,
-    expect_logits,
-    expect_parts,
-    expect_returned,
-    expect_type,
-    problem,
-)
+from tf_study.expect import expect, expect_close, expect_logits, expect_parts, expect_returned, expect_type
+from tf_study.practice import problem
 from tf_study.profile import pick
 
-keras, layers = tf.keras, tf.keras.layers
 TARGET = pick(small=0.80, full=0.82)
 
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy import linalg
@@ -12,10 +13,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
 from tf_study import data
-from tf_study.practice import expect, expect_close, expect_model, expect_parts, expect_returned, problem
+from tf_study.expect import expect, expect_close, expect_model, expect_parts, expect_returned
+from tf_study.practice import problem
 from tf_study.profile import pick
 
-keras = tf.keras
 LIMIT = pick(small=250_000, full=1_000_000)  # parameters of one network
 DISTANCE, DIGITS, SHARE, NEAR, COPIES = 0.15, 9, 0.02, 5.0, 0.1
 

@@ -21,14 +21,16 @@ from pathlib import Path
 from unittest import mock
 
 import httpx
+import keras
 import numpy as np
 import tensorflow as tf
 import uvicorn
 from fastapi import FastAPI
+from keras import layers
 from PIL import Image
 
 from tf_study import data
-from tf_study.practice import (
+from tf_study.expect import (
     Mismatch,
     expect,
     expect_close,
@@ -36,11 +38,11 @@ from tf_study.practice import (
     expect_parts,
     expect_returned,
     expect_type,
-    problem,
+    untouched,
 )
+from tf_study.practice import problem
 from tf_study.profile import pick
 
-keras, layers = tf.keras, tf.keras.layers
 TARGET, LOST = 0.90, 0.01
 SECONDS = 2.0  # for an answer that must come at once
 HANGUL = re.compile("[가-힣]")
@@ -70,6 +72,9 @@ def quantize(answer):
         "영점이 127": ((inside - 127) * 0.02, 0.02, 127),
         "축이 셋": ((inside * 0.1).reshape(1, 5, 3), 0.1, 4),
         "채널마다 다른 스케일과 영점": (inside * scales, scales, zeros),
+        "정사각형, 채널마다 다른 스케일": (inside[:, :3] * scales[:3], scales[:3], 3),
+        "채널마다 다른 영점": ((inside - zeros) * 0.5, 0.5, zeros),
+        "축이 넷": ((inside * 0.1).reshape(1, 3, 1, 5), 0.1, 4),
     }
     for case, (x, scale, zero) in cases.items():
         x = np.asarray(x, "float32")
@@ -109,6 +114,7 @@ def choose_parameters(answer):
     rng = np.random.default_rng(802)
     cases = [(0.0, 255.0), (-1.0, 4.1), (2.0, 5.0), (-7.0, -3.0), (0.0, 0.0), (-2.0, 0.0), (0.0, 255 / 256)]
     cases += [(-float(a), float(b)) for a, b in rng.uniform(0.01, 9, (6, 2))] + [(3.5, 3.5), (-1e-4, 2e-4)]
+    cases += [(-1e-7, 2e-7), (0.0, 5e-5), (-1e4, 5e3)]
     for low, high in cases:
         case = f"({low:.4g}, {high:.4g})"
         a, b = min(Fraction(low), Fraction(0)), max(Fraction(high), Fraction(0))
@@ -153,6 +159,12 @@ def build_model(answer):
         shapes = [(3, 3, 1, 16), (16,), (3, 3, 16, 32), (32,), (1568, classes), (classes,)]
         real = [tuple(w.shape) for w in model.weights]
         expect(real == shapes, f"{case}: 가중치의 모양이 {shapes}이어야 하는데 {real}입니다.")
+        frozen = 6 - len(model.trainable_weights)
+        expect(not frozen, f"{case}: 학습하지 않는 가중치가 {frozen}개 있습니다.")
+        still = [
+            shape for shape, w in zip(shapes[::2], model.weights[::2], strict=True) if not np.ptp(w.numpy())
+        ]
+        expect(not still, f"{case}: 모양이 {still[:1]}인 가중치가 모두 같은 값에서 시작합니다.")
         weights = [rng.normal(size=shape).astype("float32") * 0.2 for shape in shapes]
         model.set_weights(weights)
         pixels = rng.integers(0, 256, (5, 28, 28)).astype("uint8")
@@ -169,6 +181,7 @@ def build_model(answer):
             got = model(pixels.astype(kind))
             expect_close(got, expected, f"{case}, {kind} 픽셀", tol=1e-4, dtype="float32", mistakes=mistakes)
         expect_close(model(pixels[:1]), expected[:1], f"{case}, 한 장", tol=1e-4)
+        expect_close(model(pixels, training=True), expected, f"{case}, training=True", tol=1e-4)
         with tempfile.TemporaryDirectory() as folder, _quiet():
             model.save(f"{folder}/model.keras")
             try:
@@ -198,15 +211,18 @@ def Store(answer):
     with _folder() as folder:
         store = answer(folder)
         _refuses(store, "아무것도 저장하지 않음")
+        more = [rng.bytes(100 + n) for n in range(6)]
         for content, meta in (
             (old, {"판": 1}),
             (new, {}),
             (b"", {"a": [1, None]}),
+            *((content, {"정확도": 0.9375}) for content in more),
             (old, {"판": 2}),
             (new, {"판": "새"}),
         ):
-            store.save(content, meta)
             case = f"{len(content)}바이트"
+            with untouched(case, meta):
+                store.save(content, meta)
             for reader in (store, answer(folder)):
                 got = expect_parts(reader.load(), ("내용", "설명"), case)
                 expect(got[0] == content, f"{case}: 불러온 내용이 저장한 것과 다릅니다.")
@@ -219,7 +235,7 @@ def Store(answer):
                 f"{case}: 목록이 {str(right)[:40]}…이어야 하는데 {str(manifest)[:120]}입니다.",
             )
             expect((folder / f"{digest}.bin").is_file(), f"{case}: 지문을 이름으로 한 .bin 파일이 없습니다.")
-        names = {f"{hashlib.sha256(content).hexdigest()}.bin" for content in (old, new, b"")} | {
+        names = {f"{hashlib.sha256(content).hexdigest()}.bin" for content in (old, new, b"", *more)} | {
             "manifest.json"
         }
         extra, missing = (
@@ -228,6 +244,10 @@ def Store(answer):
         )
         expect(not extra, f"남아 있으면 안 되는 파일이 있습니다: {sorted(extra)[:2]}")
         expect(not missing, "새로 저장할 때 옛 .bin을 지웠습니다.")
+        other = {**manifest, "meta": {"판": "다른 프로그램이 씀"}}
+        (folder / "manifest.json").write_text(json.dumps(other), "utf-8")
+        meta = expect_parts(store.load(), ("내용", "설명"), "설명을 바꾼 목록")[1]
+        expect(meta == other["meta"], "설명을 바꾼 목록: 설명을 파일에서 읽지 않았습니다.")
     with _folder() as folder, _folder() as copies:
         answer(folder).save(old, {"판": 1})
         kept = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -254,11 +274,12 @@ def _stopped(answer: Callable, old: bytes, new: bytes, stop: int) -> None:
     """Fail the given rename, as if the power had gone; the old model must still be there."""
     with _folder() as folder:
         answer(folder).save(old, {"판": 1})
-        count, real = 0, os.replace
+        count, real, far = 0, os.replace, []
 
         def rename(*args, **kwargs):
             nonlocal count
             count += 1
+            far.extend(name for name in args[:2] if Path(name).resolve().parent != folder.resolve())
             if count >= stop:
                 raise OSError("검사기가 멈추었습니다")
             return real(*args, **kwargs)
@@ -266,6 +287,10 @@ def _stopped(answer: Callable, old: bytes, new: bytes, stop: int) -> None:
         with mock.patch("os.replace", rename), mock.patch("os.rename", rename), contextlib.suppress(OSError):
             answer(folder).save(new, {"판": 2})
         case = f"{stop}번째로 이름을 바꾸다 멈춤"
+        expect(
+            not far,
+            f"{case}: 임시 파일이 다른 폴더에 있습니다. 디스크가 다르면 원자적이지 않으니 같은 폴더에 쓰세요.",
+        )
         expect(
             count >= stop,
             f"{case}: os.replace로 이름을 바꾼 것이 {count}번뿐입니다. 파일 둘 다 바꾸어야 합니다.",
@@ -447,6 +472,14 @@ def _file(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
+def _palette(indices: np.ndarray) -> bytes:
+    """Return a PNG whose palette reverses the greys."""
+    image, file = Image.fromarray(indices).convert("P"), io.BytesIO()
+    image.putpalette(np.repeat(np.arange(255, -1, -1, dtype="uint8"), 3).tobytes())
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
 def _png_header(width: int, height: int) -> bytes:
     """Return a PNG that promises this size and ends before its pixels."""
     chunk = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
@@ -469,13 +502,14 @@ def handle(answer):
     good = _file(grey)
     pictures = {
         "PNG": (good, grey, 0),
+        "팔레트 PNG": (_palette(grey), 255 - grey, 0),
         "회색 RGB PNG": (_file(np.repeat(grey[..., None], 3, -1)), grey, 0),
         "색이 있는 PNG": (_file(color), color @ [0.299, 0.587, 0.114], 1.0),
         "투명도가 있는 PNG": (_file(np.dstack([grey] * 3 + [np.full((28, 28), 200, "uint8")])), grey, 0),
         "JPEG": (_file(smooth, "JPEG", quality=95), smooth, 6),
     }
     for k, (case, (body, pixels, tol)) in enumerate(pictures.items()):
-        probabilities = np.roll(np.array([0.1, 0.6234, 0.1966, 0.08], "float32"), k)
+        probabilities = np.roll(np.array([0.1, 0.623456, 0.196544, 0.08], "float32"), k)
         predict = mock.Mock(return_value=probabilities[None])
         reply = _reply(answer, body, predict, len(body), 200, case)
         expect(
@@ -488,7 +522,7 @@ def handle(answer):
             reply["digit"] == (1 + k) % 4,
             f"{case}: digit이 {(1 + k) % 4}이어야 하는데 {reply['digit']}입니다.",
         )
-        expect_close(reply["probability"], 0.6234, f"{case}: probability")
+        expect_close(reply["probability"], 0.623456, f"{case}: probability", tol=1e-6)
         expect(
             predict.call_count == 1 and len(predict.call_args.args) == 1,
             f"{case}: predict(pixels)를 한 번 불러야 합니다.",
@@ -569,7 +603,7 @@ def _reply(answer: Callable, body: bytes, predict: Callable, limit: int, status,
 def _korean_error(reply, case: str) -> None:
     text = reply.get("error") if isinstance(reply, dict) else None
     expect(
-        isinstance(text, str) and HANGUL.search(text),
+        isinstance(text, str) and HANGUL.search(text) and len(reply) == 1,
         f"{case}: 응답이 {{'error': 한국어 문장}}이어야 하는데 {str(reply)[:60]}입니다.",
     )
 
@@ -616,6 +650,10 @@ def create_app(answer):
                     isinstance(calls[-1], bytes),
                     f"answer가 bytes가 아니라 {type(calls[-1]).__name__}을(를) 받았습니다.",
                 )
+            client.post("/predict", content=b"")
+            expect(
+                len(calls) == 4, "같은 본문이 다시 왔을 때 answer를 부르지 않았습니다. 답을 외워 두지 마세요."
+            )
             right = {"sha": hashlib.sha256(b"ab" * 300).hexdigest()}
             _expect_json(
                 client.post("/predict", content=iter([b"ab" * 100] * 3)), 200, right, "조금씩 보낸 600바이트"

@@ -7,13 +7,14 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.special import erf, expit, softmax
 
 from tf_study import llama
-from tf_study.llama import Config
-from tf_study.practice import (
+from tf_study.expect import (
     Mismatch,
     expect,
     expect_close,
@@ -21,10 +22,10 @@ from tf_study.practice import (
     expect_parts,
     expect_returned,
     expect_type,
-    problem,
 )
+from tf_study.llama import Config
+from tf_study.practice import problem
 
-keras, layers = tf.keras, tf.keras.layers
 TARGET = 0.90
 SYLLABLES, PERIODS = 20, (4, 10)  # As in the notebook's small profile.
 CASES = {

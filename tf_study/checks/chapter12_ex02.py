@@ -1,27 +1,33 @@
 """Checks of practice 12.2: a DeepSeekMoE layer: gate, balance, experts, dispatch, capacity, layer, training."""
 
+import functools
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.special import softmax
 
-from tf_study.llama import SwiGLU
-from tf_study.practice import (
+from tf_study.expect import (
     Mismatch,
     expect,
+    expect_array,
     expect_close,
     expect_parts,
     expect_returned,
     expect_type,
-    problem,
+    untouched,
 )
+from tf_study.llama import SwiGLU
+from tf_study.practice import problem
 
-keras, layers = tf.keras, tf.keras.layers
 STEPS, BATCH, WIDTH, KINDS = 300, 128, 16, 4
 ERROR, SHARE = 0.40, 0.30  # what `fit` must reach; knowing only what all kinds share gives 0.75
+CALLS = 6  # calls of `combine` in a step that a layer can note
 
 
 @problem("시그모이드 게이트와 편향", minutes=5)
@@ -32,7 +38,7 @@ def gate(answer):
         "예시": ([[0.9, 0.6, 0.3, 0.1]], [-0.7, 0.0, 0.0, 0.3], 2, 1.0),
         "예시, 배율 2.5": ([[0.9, 0.6, 0.3, 0.1]], [-0.7, 0.0, 0.0, 0.3], 2, 2.5),
         "편향이 모두 0": (_sigmoid(rng.normal(size=(6, 4))), np.zeros(4), 2, 1.0),
-        "N = 16, k = 6, 배율 2.5": (_sigmoid(rng.normal(size=(30, 16))), rng.normal(size=16), 6, 2.5),
+        "T = N = 16, k = 8, 배율 2.5": (_sigmoid(rng.normal(size=(16, 16))), rng.normal(size=16), 8, 2.5),
         "k = 1": (_sigmoid(rng.normal(size=(9, 5))), rng.normal(size=5), 1, 0.7),
         "k = N": (_sigmoid(rng.normal(size=(4, 3))), rng.normal(size=3), 3, 1.0),
         "s + b가 모두 음수": (_sigmoid(rng.normal(size=(8, 6))), rng.normal(-4, 1, 6), 3, 1.0),
@@ -58,11 +64,23 @@ def gate(answer):
             "고르지 않은 전문가까지 더한 합으로 나누었습니다.": scale * chosen / s.sum(1, keepdims=True),
             "소프트맥스를 썼습니다.": scale * softmax(chosen, axis=1),
         }
-        got = answer(tf.constant(s, tf.float32), tf.constant(b, tf.float32), k, scale)
-        got = expect_parts(got, ("번호", "가중치"), case)
-        expect(np.asarray(got[0]).dtype.kind in "iu", f"{case}: 번호는 정수여야 합니다.")
+        scores = tf.constant(s, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            got = answer(scores, tf.constant(b, tf.float32), k, scale)
+            got = expect_parts(got, ("번호", "가중치"), case)
+            first = got[1][:, 0] if tf.is_tensor(got[1]) else None
+        expect(expect_array(got[0], case).dtype.kind in "iu", f"{case}: 번호는 정수여야 합니다.")
         expect_close(got[0], index, f"{case}: 번호", tol=0, mistakes=about_index)
-        expect_close(got[1], scale * chosen / total, f"{case}: 가중치", tol=1e-5, mistakes=about_weights)
+        dtype = None if isinstance(got[1], list) else "float32"
+        expect_close(got[1], scale * chosen / total, f"{case}: 가중치", dtype=dtype, mistakes=about_weights)
+        if first is not None and k > 1:  # NumPy has no gradient; with k = 1 the weight is constant.
+            gradient = tape.gradient(first, scores)
+            expect(gradient is not None, f"{case}: 가중치에서 점수로 기울기가 흐르지 않습니다.")
+            slopes = np.zeros(s.shape)
+            np.put_along_axis(slopes, index, -scale * chosen[:, :1] / total**2, 1)
+            np.put_along_axis(slopes, index[:, :1], scale * (total - chosen[:, :1]) / total**2, 1)
+            expect_close(gradient, slopes, f"{case}: 첫째 가중치에서 점수로 흐른 기울기", tol=1e-3)
 
 
 def _sigmoid(z) -> np.ndarray:
@@ -84,7 +102,7 @@ def aux_loss(answer):
         "예시": (np.array([[0.6, 0.2]] * 3 + [[0.2, 0.6]]), np.array([[0], [0], [0], [1]]), 0.01),
         "고른 부하, k = 2": (np.full((8, 4), 0.3), even, 0.01),
         "치우친 부하, k = 2": (_sigmoid(rng.normal([2, 0, -1, -2], 1, (5, 4))), skewed, 0.1),
-        "N = 7, k = 3": (_sigmoid(rng.normal(size=(20, 7))), _choices(rng, 20, 7, 3), 1.0),
+        "N = 7, k = 3": (_sigmoid(rng.normal(size=(20, 7))), _choices(rng, 20, 7, 3), 10.0),
         "뽑히지 않은 전문가": (_sigmoid(rng.normal(size=(6, 9))), _choices(rng, 6, 4, 2), 0.5),
         "소프트맥스의 확률": (softmax(2 * rng.normal(size=(12, 6)), axis=1), _choices(rng, 12, 6, 2), 0.3),
         "토큰 하나": (_sigmoid(rng.normal(size=(1, 3))), np.array([[2]]), 2.0),
@@ -138,7 +156,7 @@ def update_bias(answer):
         "한 번도 뽑히지 않은 마지막 전문가": (np.zeros(5), [[0], [1], [0], [2]], 0.01),
         "N = 8, k = 3": (rng.normal(size=8), _choices(rng, 40, 8, 3), 0.001),
         "한 전문가로 몰림": (np.zeros(6), np.zeros((10, 1), int), 0.02),
-        "평균이 정수가 아님": (rng.normal(size=7), _choices(rng, 11, 7, 2), 0.5),
+        "평균이 정수가 아님": (rng.normal(0, 5, size=7), _choices(rng, 11, 7, 2), 0.5),
     }
     for case, (bias, index, gamma) in cases.items():
         bias, index = np.asarray(bias, float), np.asarray(index)
@@ -159,8 +177,11 @@ def update_bias(answer):
             "평균을 내림했거나, 뽑히지 않은 전문가의 편향을 그대로 두었습니다.": bias
             + gamma * sign * (counts > 0),
         }
-        got = answer(tf.constant(bias, tf.float32), tf.constant(index, tf.int32), gamma)
-        expect_close(got, bias + gamma * sign, case, tol=1e-6, mistakes=mistakes)
+        given = tf.Variable(bias, dtype=tf.float32, trainable=False)
+        got = answer(given, tf.constant(index, tf.int32), gamma)
+        dtype = None if isinstance(got, list) else "float32"
+        expect_close(got, bias + gamma * sign, case, tol=1e-6, dtype=dtype, mistakes=mistakes)
+        expect_close(given, bias, f"{case}: 받은 bias", tol=1e-6, mistakes=None)
 
 
 def _draw_experts(rng: np.random.Generator, n: int, d: int, hidden: int) -> list[np.ndarray]:
@@ -191,7 +212,8 @@ def mix(answer):
         "T = 5, N = 4, k = 2": (5, 4, 2, 3, 6),
         "k = 1": (7, 3, 1, 4, 5),
         "k = N": (4, 3, 3, 5, 2),
-        "N = 9, k = 4": (12, 9, 4, 6, 7),
+        "N = 9, k = 6": (12, 9, 6, 6, 7),
+        "T = k = 2": (2, 4, 2, 3, 5),
         "토큰 하나": (1, 5, 2, 4, 3),
     }.items():
         x = rng.normal(size=(tokens, d)).astype("float32")
@@ -216,7 +238,15 @@ def mix(answer):
         }
         given = [tf.constant(a) for a in (x, index, weights, *experts)]
         expected = _by_token(x, index, weights, *experts)
-        expect_close(answer(*given), expected, case, tol=1e-4, mistakes=mistakes)
+        with tf.GradientTape() as tape:
+            tape.watch(given[2])
+            got = answer(*given)
+            total = tf.reduce_sum(got) if tf.is_tensor(got) else None
+        expect_close(got, expected, case, tol=1e-4, mistakes=mistakes)
+        if total is not None:  # NumPy has no gradient.
+            gradient = tape.gradient(total, given[2])
+            expect(gradient is not None, f"{case}: 출력에서 가중치로 기울기가 흐르지 않습니다.")
+            expect_close(gradient, chosen.sum(-1), f"{case}: 가중치로 흐른 기울기", tol=1e-4)
 
 
 @problem("고른 토큰만 배차", minutes=10)
@@ -226,7 +256,7 @@ def dispatch(answer):
     for case, (tokens, n, k, used) in {
         "T = 6, N = 4, k = 2": (6, 4, 2, 4),
         "k = 1": (9, 3, 1, 3),
-        "N = 8, k = 3": (15, 8, 3, 8),
+        "N = 12, k = 3": (15, 12, 3, 12),
         "k = N": (4, 3, 3, 3),
         "토큰이 없는 전문가": (5, 7, 2, 3),
         "토큰 하나": (1, 5, 2, 5),
@@ -236,9 +266,14 @@ def dispatch(answer):
         index, weights = _choices(rng, tokens, used, k), rng.uniform(0.1, 2, (tokens, k)).astype("float32")
         experts, seen = _draw_experts(rng, n, d, 5), []
 
-        def expert(i, rows, experts=experts, seen=seen):
+        def compute(i, rows, experts=experts, seen=seen):
             seen.append((int(i), np.asarray(rows)))
-            return tf.constant(_swiglu(rows, *(m[int(i)] for m in experts)), tf.float32)
+            return _swiglu(rows, *(m[int(i)] for m in experts)).astype("float32")
+
+        def expert(i, rows, compute=compute, d=d):
+            if tf.executing_eagerly():
+                return tf.constant(compute(i, rows))
+            return tf.ensure_shape(tf.numpy_function(compute, [i, rows], tf.float32), (None, d))
 
         got = answer(tf.constant(x), tf.constant(index), tf.constant(weights), expert, n)
         expect_returned(got, case)
@@ -286,7 +321,7 @@ def _seen_rows(seen: list, x, index, case: str) -> None:
 
 @problem("용량과 버린 선택", minutes=10)
 def seats(answer):
-    """Choices take their seats one at a time: all first ranks, then all second ranks."""
+    """Choices take their seats one at a time: all first ranks, then all second ranks, and so on."""
     rng = np.random.default_rng(1206)
     cases = {
         "예시": (np.array([[0, 1], [0, 2], [0, 1], [1, 0]]), 3, 0.75),
@@ -297,6 +332,9 @@ def seats(answer):
         "첫째와 둘째가 겨룸": (np.array([[1, 0]] * 4 + [[0, 1]] * 4), 4, 1.5),
         "자리가 넉넉함": (_choices(rng, 20, 5, 2), 5, 5.0),
         "뽑히지 않은 전문가": (_choices(rng, 16, 3, 2), 6, 0.5),
+        "셋째까지 버림, N = 12, k = 4": (_choices(rng, 30, 12, 4), 12, 0.75),
+        "둘째와 셋째가 겨룸": (np.array([[2, 0, 1]] * 3 + [[2, 1, 0]] * 3), 3, 0.75),
+        "줄이 256보다 김": (np.repeat([[0], [1]], [400, 200], axis=0), 2, 1.0),
     }
     for case, (index, n, factor) in cases.items():
         tokens, k = index.shape
@@ -309,30 +347,39 @@ def seats(answer):
             "CF를 곱하지 않았거나, 나누어떨어지는데도 1을 더했습니다.": ceil(Fraction(k * tokens, n)),
         }
         expect_close(got[1], capacity, f"{case}: 용량", tol=0, mistakes=about)
-        rank_first = [(t, j) for j in range(k) for t in range(tokens)]
-        kept = _seated(index, rank_first, capacity)
-        mistakes = {
-            "토큰마다 순위를 다 앉혔습니다. 모든 토큰의 첫째가 먼저입니다.": _seated(
-                index, [(t, j) for t in range(tokens) for j in range(k)], capacity
-            ),
-            "순위마다 줄을 처음부터 다시 세었습니다.": np.stack(
-                [
-                    _seated(index[:, j : j + 1], [(t, 0) for t in range(tokens)], capacity)[:, 0]
-                    for j in range(k)
-                ],
-                1,
-            ),
-            "뒤의 토큰부터 앉혔습니다.": _seated(
-                index, [(t, j) for j in range(k) for t in reversed(range(tokens))], capacity
-            ),
-            "자리가 하나 많습니다. 줄 번호는 0부터 셉니다.": _seated(index, rank_first, capacity + 1),
-            "자리가 하나 모자랍니다. 줄 번호는 0부터 셉니다.": _seated(index, rank_first, capacity - 1),
-            "참과 거짓이 바뀌었습니다. 앉은 선택이 참입니다.": ~kept,
-        }
+        kind = np.asarray(got[1]).dtype
+        expect(kind.kind in "iu", f"{case}: 용량은 정수여야 하는데 자료형이 {kind}입니다.")
+        kept = _seated(index, [range(tokens)] * k, capacity)
+        mistakes = functools.partial(_seat_mistakes, index, capacity)
         expect_close(got[0], kept, f"{case}: 남은 선택", tol=0, dtype=bool, mistakes=mistakes)
 
 
-def _seated(index, order: list[tuple[int, int]], capacity: int) -> np.ndarray:
+def _seat_mistakes(index, capacity: int) -> dict[str, np.ndarray]:
+    tokens, k = index.shape
+    forward = [range(tokens)] * k
+    by_token = [(t, j) for t in range(tokens) for j in range(k)]
+    rank_first = [(t, 0) for t in range(tokens)] + [(t, j) for t, j in by_token if j]
+    alone = [_seated(index[:, j : j + 1], forward[:1], capacity)[:, 0] for j in range(k)]
+    return {
+        "토큰마다 순위를 다 앉혔습니다. 모든 토큰의 첫째가 먼저입니다.": _seat(index, by_token, capacity),
+        "둘째부터는 토큰마다 앉혔습니다. 모든 토큰의 둘째가 셋째보다 먼저입니다.": _seat(
+            index, rank_first, capacity
+        ),
+        "순위마다 줄을 처음부터 다시 세었습니다.": np.stack(alone, 1),
+        "뒤의 토큰부터 앉혔습니다.": _seated(index, [range(tokens - 1, -1, -1)] * k, capacity),
+        "마지막 순위부터 앉혔습니다.": _seated(index[:, ::-1], forward, capacity)[:, ::-1],
+        "자리가 하나 많습니다. 줄 번호는 0부터 셉니다.": _seated(index, forward, capacity + 1),
+        "자리가 하나 모자랍니다. 줄 번호는 0부터 셉니다.": _seated(index, forward, capacity - 1),
+        "참과 거짓이 바뀌었습니다. 앉은 선택이 참입니다.": ~_seated(index, forward, capacity),
+    }
+
+
+def _seated(index, ranks: list, capacity: int) -> np.ndarray:
+    """Seat rank after rank; ``ranks`` holds the order of the tokens for each."""
+    return _seat(index, [(t, j) for j, order in enumerate(ranks) for t in order], capacity)
+
+
+def _seat(index, order: list[tuple[int, int]], capacity: int) -> np.ndarray:
     kept, taken = np.zeros(index.shape, bool), Counter()
     for place in order:
         expert = int(index[place])
@@ -357,15 +404,22 @@ def DeepSeekMoE(answer):  # noqa: N802 (named after the learner's class)
         for weight in layer.trainable_weights:
             weight.assign(rng.normal(size=weight.shape) / weight.shape[-2] ** 0.5)
         layer.bias.assign(rng.normal(size=n))
+        bias = layer.bias.numpy()
         for front in ((6,), (2, 5), (), (2, 1, 3)):
             x = rng.normal(size=(*front, d)).astype("float32")
             text = f"{case}, 입력 {x.shape}"
             got = _called(layer, x, text, "" if front == (6,) else "앞의 축이 몇이든 받아야 합니다.")
             flat = x.reshape(-1, d)
             expected = _layer_by_token(layer, flat, k, scale).reshape(x.shape)
-            expect_close(
-                got, expected, text, tol=1e-4, mistakes=_layer_mistakes(layer, flat, k, scale, x.shape)
-            )
+            mistakes = functools.partial(_layer_mistakes, layer, flat, k, scale, x.shape)
+            expect_close(got, expected, text, tol=1e-4, mistakes=mistakes)
+        learning = layer(tf.constant(x), training=True)
+        expect_close(learning, got, f"{case}: training=True로 부른 출력", tol=1e-5)
+        expect(not layer.losses, f"{case}: add_loss로 더한 손실이 있습니다. 보조 손실은 문제 8에서 더합니다.")
+        expect(
+            np.array_equal(layer.bias.numpy(), bias),
+            f"{case}: 층을 부르기만 했는데 편향이 바뀌었습니다. 편향은 문제 8에서 고칩니다.",
+        )
         _check_route(layer, flat, k, scale, case)
         _check_gradients(layer, rng.normal(size=(40, d)).astype("float32"), k, case)
     unknown = tf.TensorSpec((None, None, d), tf.float32)
@@ -414,14 +468,16 @@ def _check_weights(layer, d: int, hidden: int, n: int, shared: int, case: str) -
     frozen = [tuple(w.shape) for w in layer.non_trainable_weights]
     expect(frozen == [(n,)], f"{case}: 학습하지 않는 가중치는 편향 하나여야 하는데 모양이 {frozen}입니다.")
     expect(not np.any(layer.bias.numpy()), f"{case}: 편향은 0에서 시작합니다.")
-    if d * hidden > 400:  # Enough numbers to tell the spread.
-        for name in ("gates", "ups", "downs"):
+    if d * hidden > 400:  # Enough numbers to tell the spread; the router has only 64.
+        for name, off in {"router": 0.4, "gates": 0.15, "ups": 0.15, "downs": 0.15}.items():
             weight = getattr(layer, name).numpy()
-            spread, right = float(weight.std()), shapes[name][1] ** -0.5
+            spread, right = float(weight.std()), shapes[name][-2] ** -0.5
             expect(
-                0.85 < spread / right < 1.15,
+                abs(spread / right - 1) < off,
                 f"{case}: self.{name}의 표준편차가 {right:.3f}쯤이어야 하는데 {spread:.3f}입니다.",
             )
+            same = name != "router" and np.array_equal(weight[0], weight[1])
+            expect(not same, f"{case}: self.{name}의 전문가들이 똑같은 값에서 시작합니다.")
 
 
 def _layer_by_token(layer, x, k: int, scale: float, **change) -> np.ndarray:
@@ -486,12 +542,16 @@ def _check_gradients(layer, x, k: int, case: str) -> None:
 
 
 class _Layer(layers.Layer):
-    """What `fit` is given: a layer with the names of problem 7."""
+    """What `fit` is given: a layer with the names of problem 7 that notes how it is used.
 
-    def __init__(self, d: int, hidden: int, n: int, k: int, seed: int):
+    Every call of `combine` adds a row to ``notes``: the number of the batch (-1 if it is none of x), the error, a
+    number that changes with the weights, and the shares (N,). They are kept in a variable since a graph can write it.
+    """
+
+    def __init__(self, x, y, hidden: int, n: int, k: int, seed: int):
         super().__init__(name="layer")  # An underscore in front is no name for a scope.
+        d, draw = x.shape[-1], np.random.default_rng(seed)
         self.width, self.top_k, self.scale = d, k, 1.0
-        draw = np.random.default_rng(seed)
 
         def add(*shape):
             values = draw.normal(size=shape) / shape[-2] ** 0.5
@@ -505,10 +565,20 @@ class _Layer(layers.Layer):
         self.shared = SwiGLU(d, hidden)
         for part in (self.shared.gate, self.shared.up, self.shared.down):
             part.kernel.assign(draw.normal(size=part.kernel.shape) / part.kernel.shape[0] ** 0.5)
+        self.x_ends, self.y = tf.constant(x[:, :: x.shape[1] - 1]), tf.constant(y)
+        self.probe = tf.constant(draw.normal(size=(hidden, d)), tf.float32)
+        self.notes = tf.Variable(np.full((CALLS * len(x), 3 + n), np.nan, "float32"), trainable=False)
         self.built = True
 
+    def parts(self) -> dict[str, np.ndarray]:
+        """Return the trained weights by the names that a learner knows."""
+        own = {name: getattr(self, name).numpy() for name in ("router", "gates", "ups", "downs")}
+        return own | {
+            f"shared.{name}": getattr(self.shared, name).kernel.numpy() for name in ("gate", "up", "down")
+        }
+
     def route(self, x):
-        scores = tf.sigmoid(x @ self.router)
+        scores = tf.sigmoid(tf.matmul(x, self.router))  # NumPy's @ would turn the router into an array.
         index = tf.math.top_k(scores + self.bias, self.top_k).indices
         weights = tf.gather(scores, index, batch_dims=1)
         return scores, index, weights / tf.reduce_sum(weights, -1, keepdims=True)
@@ -516,35 +586,57 @@ class _Layer(layers.Layer):
     def combine(self, x, index, weights):
         share = tf.reduce_sum(tf.one_hot(index, self.bias.shape[0]) * weights[..., None], 1)  # (T, N)
         hidden = tf.nn.silu(tf.einsum("td,ndf->tnf", x, self.gates)) * tf.einsum("td,ndf->tnf", x, self.ups)
-        return tf.einsum("tnf,nfd,tn->td", hidden, self.downs, share) + self.shared(x)
+        out = tf.einsum("tnf,nfd,tn->td", hidden, self.downs, share) + self.shared(x)
+        self._note(tf.convert_to_tensor(x), index, out)
+        return out
 
     def call(self, x):
         flat = tf.reshape(x, (-1, self.width))
         return tf.reshape(self.combine(flat, *self.route(flat)[1:]), tf.shape(x))
 
+    def _note(self, x, index, out) -> None:
+        number, error = tf.constant(-1), tf.constant(0.0)
+        if x.shape[0] in (None, self.y.shape[1]):
+            ends = tf.stack([x[0], x[-1]])
+            same = tf.reduce_all(self.x_ends == ends, (1, 2))
+            number = tf.where(tf.reduce_any(same), tf.argmax(same, output_type=tf.int32), -1)
+            error = tf.reduce_mean((out - tf.gather(self.y, tf.maximum(number, 0))) ** 2)
+        state = tf.reduce_sum(self.shared.down.kernel * self.probe) + tf.reduce_sum(self.router)
+        shares = tf.reduce_mean(tf.one_hot(index, self.bias.shape[0]), (0, 1))
+        row = tf.concat([[tf.cast(number, tf.float32), error, state], shares], 0)
+        self.notes.assign(tf.concat([self.notes[1:], row[None]], 0))
 
-def _task(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return tokens and targets of four kinds with matrices drawn anew, each (count, d)."""
+
+def _task(seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Return a function that draws tokens and targets (count, d) of four kinds; the matrices are drawn here."""
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0]
     shared, own = rng.normal(size=(WIDTH, WIDTH)), rng.normal(size=(KINDS, WIDTH, WIDTH))
     maps = (shared + own - own.mean(0)) / WIDTH**0.5
-    kind, noise = rng.integers(0, KINDS, count), rng.normal(size=(count, WIDTH))
     centers = 4 * (basis[:KINDS] - basis[:KINDS].mean(0))
-    x = centers[kind] + noise + 5 * basis[KINDS]
-    return x.astype("float32"), np.einsum("td,tde->te", noise, maps[kind]).astype("float32")
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        kind, noise = rng.integers(0, KINDS, count), rng.normal(size=(count, WIDTH))
+        x = centers[kind] + noise + 5 * basis[KINDS]
+        return x.astype("float32"), np.einsum("td,tde->te", noise, maps[kind]).astype("float32")
+
+    return draw
 
 
 @problem("균형 잡힌 학습", minutes=20)
 def fit(answer):
-    """Three steps whose log must tell the truth, then training to the target, then the auxiliary loss alone."""
-    x, y = _task(1208, STEPS * BATCH + 2000)
-    test_x, test_y = x[-2000:], y[-2000:]
-    x, y = (part[: STEPS * BATCH].reshape(STEPS, BATCH, WIDTH) for part in (x, y))
+    """Three steps, then training to the target, then the auxiliary loss alone; the log must tell the truth.
+
+    The layer notes every batch, error and share, so that neither the log nor the number of steps can be invented.
+    The test tokens are drawn after the training. Nothing hinders an answer that imports this module.
+    """
+    draw = _task(1208)
+    x, y = (part.reshape(STEPS, BATCH, WIDTH) for part in draw(STEPS * BATCH))
     _short_run(answer, x[:3], y[:3])
-    layer, case = _Layer(WIDTH, 16, 4, 2, seed=2), "α = 0, γ = 0.005"
+    layer, case = _Layer(x, y, 16, 4, 2, seed=2), "α = 0, γ = 0.005"
     _, loads = _fitted(answer, layer, x, y, 0.0, 0.005, case)
     _follows(layer, loads, 0.005, case)
+    test_x, test_y = draw(2000)
     error = float(tf.reduce_mean((layer(test_x) - test_y) ** 2))
     expect(error <= ERROR, f"{case}: 테스트 오차가 {ERROR:.2f} 이하여야 하는데 {error:.2f}입니다.")
     share = float(loads[-50:].mean(0).max())
@@ -552,8 +644,8 @@ def fit(answer):
         share <= SHARE,
         f"{case}: 마지막 50걸음에서 가장 바쁜 전문가의 몫이 {SHARE:.2f} 이하여야 하는데 {share:.2f}입니다.",
     )
-    layer, case = _Layer(WIDTH, 16, 4, 2, seed=2), "α = 1, γ = 0"
-    loads = _fitted(answer, layer, x[:150], y[:150], 1.0, 0.0, case)[1]
+    x, y, case = x[:150], y[:150], "α = 1, γ = 0"
+    loads = _fitted(answer, _Layer(x, y, 16, 4, 2, seed=2), x, y, 1.0, 0.0, case)[1]
     share = float(loads[-30:].mean(0).max())
     expect(
         share <= SHARE + 0.03,
@@ -564,38 +656,63 @@ def fit(answer):
 def _short_run(answer, x, y) -> None:
     """What is logged must be what the layer gives before each step, and all of it must learn."""
     n, k, alpha, gamma, case = 6, 3, 2.0, 0.25, "세 걸음, N = 6, k = 3, α = 2, γ = 0.25"
-    layer = _Layer(WIDTH, 8, n, k, seed=5)
-    before = [w.numpy() for w in layer.trainable_weights]
+    layer = _Layer(x, y, 8, n, k, seed=5)
+    before = layer.parts()
     scores, index, _ = (np.asarray(part) for part in layer.route(x[0]))
-    error = float(tf.reduce_mean((layer(x[0]) - y[0]) ** 2))
     load = np.bincount(index.ravel(), minlength=n) / index.size
     extra = alpha * n * load @ (scores / scores.sum(1, keepdims=True)).mean(0)
-    errors, loads = _fitted(answer, layer, x, y, alpha, gamma, case)
-    about = {"보조 손실까지 더했습니다. 오차만 기록하세요.": error + extra}
-    expect_close(errors[0], error, f"{case}: 첫 걸음의 오차", tol=1e-4, mistakes=about)
-    about = {"비율이 아니라 횟수입니다.": index.size * load, "평균이 1인 부하입니다.": n * load}
-    expect_close(loads[0], load, f"{case}: 첫 걸음의 몫", mistakes=about)
-    pairs = zip(layer.trainable_weights, before, strict=True)
-    still = sum(np.array_equal(w.numpy(), old) for w, old in pairs)
-    expect(not still, f"{case}: 학습하지 않은 가중치가 {still}개 있습니다.")
+    _, loads = _fitted(answer, layer, x, y, alpha, gamma, case, extra)
+    still = [name for name, value in layer.parts().items() if np.array_equal(value, before[name])]
+    expect(not still, f"{case}: 학습하지 않은 가중치가 있습니다. layer.{', layer.'.join(still)}")
     _follows(layer, loads, gamma, case)
-    ends = []
-    for strength in (0.0, 1.0, 5.0):
-        twin = _Layer(WIDTH, 8, n, k, seed=5)
+    ends = [layer.router.numpy()]
+    for strength in (1.0, 0.0):
+        twin = _Layer(x, y, 8, n, k, seed=5)
         answer(twin, x, y, strength, gamma)
         ends.append(twin.router.numpy())
     same = np.allclose(ends[0], ends[1]) or np.allclose(ends[1], ends[2])
     expect(not same, "세 걸음: alpha를 바꾸어도 라우터가 똑같이 학습합니다. 보조 손실에 alpha를 곱하세요.")
 
 
-def _fitted(answer, layer, x, y, alpha: float, gamma: float, case: str) -> list[np.ndarray]:
-    got = expect_parts(answer(layer, x, y, alpha, gamma), ("오차", "몫"), case)
+def _fitted(answer, layer, x, y, alpha: float, gamma: float, case: str, extra=0.0) -> list[np.ndarray]:
+    """Return what was logged if it is what the layer noted; ``extra`` is the auxiliary loss of the first step."""
+    with untouched(case, x, y):
+        got = expect_parts(answer(layer, x, y, alpha, gamma), ("오차", "몫"), case)
     steps, n, parts = len(x), layer.bias.shape[0], []
     for name, part, shape in zip(("오차", "몫"), got, ((steps,), (steps, n)), strict=True):
-        part = np.asarray(part, float)
+        part = expect_array(part, f"{case}: {name}").astype(float)
         expect(part.shape == shape, f"{case}: {name}의 모양이 {shape}이어야 하는데 {part.shape}입니다.")
         expect(np.isfinite(part).all(), f"{case}: {name}에 NaN 또는 무한대가 있습니다.")
         parts.append(part)
+    notes = layer.notes.numpy()
+    notes = notes[np.isfinite(notes[:, 0])]
+    expect(len(notes), f"{case}: layer.combine을 부르지 않았습니다.")
+    expect(len(notes) < layer.notes.shape[0], f"{case}: layer.combine을 걸음마다 {CALLS}번 넘게 불렀습니다.")
+    numbers, states = notes[:, 0].astype(int), notes[:, 2]
+    order = numbers[np.diff(numbers, prepend=-1) != 0]  # Trials before the first batch do not matter.
+    if not np.array_equal(order, range(steps)):
+        wrong = next((t for t, number in enumerate(order[:steps]) if number != t), min(len(order) - 1, steps))
+        shown = ", ".join(map(str, order[max(wrong - 2, 0) : wrong + 3]))
+        raise Mismatch(
+            f"{case}: 0번부터 {steps - 1}번까지 배치를 차례로 한 번씩 써야 하는데 {wrong}걸음 앞뒤로 "
+            f"[{shown}]번을 썼습니다."
+        )
+    first = notes[np.unique(numbers, return_index=True)[1]]
+    first = first[first[:, 0] >= 0]
+    about = {"보조 손실까지 더했습니다. 오차만 기록하세요.": first[0, 1] + extra}
+    expect_close(parts[0][0], first[0, 1], f"{case}: 첫 걸음의 오차", tol=1e-4, mistakes=about)
+    expect_close(parts[0], first[:, 1], f"{case}: 고치기 전의 오차", tol=1e-3)
+    shares = first[:, 3:]
+    about = {
+        "비율이 아니라 횟수입니다.": shares * x.shape[1] * layer.top_k,
+        "평균이 1인 부하입니다.": n * shares,
+    }
+    expect_close(parts[1], shares, f"{case}: 고치기 전의 몫", mistakes=about)
+    moved = 1 + int((np.abs(np.diff(states)) > 1e-5).sum())  # The last step is seen only by a call after it.
+    expect(
+        moved <= steps + 1,
+        f"{case}: 배치 하나에 옵티마이저를 한 번씩 써야 하는데, 가중치가 {moved - 1}번 넘게 바뀌었습니다.",
+    )
     return parts
 
 

@@ -1,12 +1,11 @@
 """The list of data sets and ``python main.py data [NAME]``: the table, a picture or a few examples."""
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tf_study import profile
+from tf_study import cli, profile
 from tf_study.errors import StudyError
 
 
@@ -26,6 +25,7 @@ class DataSet:
     Attributes:
         name: name of the function in :mod:`tf_study.data`.
         title: what it holds, in Korean.
+        kind: "pictures", "texts", "records" or "vectors": how :func:`show` shows it.
         shape: shape of one sample.
         small: the embedded edition.
         full: the published edition; ``None`` if the embedded one serves both profiles.
@@ -33,6 +33,7 @@ class DataSet:
 
     name: str
     title: str
+    kind: str
     shape: str
     small: Edition
     full: Edition | None = None
@@ -50,6 +51,7 @@ CATALOG = (
     DataSet(
         "mnist",
         "손글씨 숫자",
+        "pictures",
         "(28, 28)",
         Edition("5,000 / 1,000", "MNIST 일부", "CC BY-SA 3.0"),
         Edition("60,000 / 10,000", "MNIST", "CC BY-SA 3.0"),
@@ -57,6 +59,7 @@ CATALOG = (
     DataSet(
         "fashion_mnist",
         "옷과 신발",
+        "pictures",
         "(28, 28)",
         Edition("5,000 / 1,000", "Fashion-MNIST 일부", "MIT"),
         Edition("60,000 / 10,000", "Fashion-MNIST", "MIT"),
@@ -64,6 +67,7 @@ CATALOG = (
     DataSet(
         "cifar10",
         "열 가지 사물",
+        "pictures",
         "(32, 32, 3)",
         Edition("4,000 / 1,000", OWN, "CC0"),
         Edition("50,000 / 10,000", "CIFAR-10", "명시 없음"),
@@ -71,6 +75,7 @@ CATALOG = (
     DataSet(
         "flowers",
         "다섯 가지 꽃, 클래스별 폴더",
+        "pictures",
         "JPEG",
         Edition("600", OWN, "CC0"),
         Edition("3,670", "TF Flowers", "CC BY 2.0"),
@@ -78,12 +83,14 @@ CATALOG = (
     DataSet(
         "moving_mnist",
         "움직이는 숫자 영상",
+        "pictures",
         "(20, 64, 64)",
         Edition("원하는 만큼", "mnist로 만듦", "CC BY-SA 3.0"),
     ),
     DataSet(
         "imdb",
         "영어 영화평, 긍정과 부정",
+        "texts",
         "문장",
         Edition("656 / 164", WRITTEN, "CC0"),
         Edition("25,000 / 25,000", "Large Movie Review", "명시 없음"),
@@ -91,16 +98,22 @@ CATALOG = (
     DataSet(
         "nsmc",
         "한국어 리뷰, 긍정과 부정",
+        "texts",
         "문장",
         Edition("832 / 208", WRITTEN, "CC0"),
         Edition("150,000 / 50,000", "네이버 영화평(NSMC)", "CC0"),
     ),
-    DataSet("topics_ko", "한국어 뉴스 제목, 일곱 주제", "문장", Edition("588 / 147", WRITTEN, "CC0")),
-    DataSet("preferences_ko", "질문과 좋은 답, 나쁜 답", "문장 3개", Edition("310", WRITTEN, "CC0")),
-    DataSet("instructions_ko", "지시와 답", "문장 3개", Edition("310", WRITTEN, "CC0")),
+    DataSet(
+        "topics_ko", "한국어 뉴스 제목, 일곱 주제", "texts", "문장", Edition("588 / 147", WRITTEN, "CC0")
+    ),
+    DataSet(
+        "preferences_ko", "질문과 좋은 답, 나쁜 답", "records", "문장 3개", Edition("310", WRITTEN, "CC0")
+    ),
+    DataSet("instructions_ko", "지시와 답", "records", "문장 3개", Edition("310", WRITTEN, "CC0")),
     DataSet(
         "glove",
         "영어 단어 벡터",
+        "vectors",
         "(50,)",
         Edition("5,000단어", "GloVe 6B 일부", "PDDL"),
         Edition("400,000단어", "GloVe 6B", "PDDL"),
@@ -131,15 +144,7 @@ def print_table() -> None:
         for number, (names, edition) in enumerate(editions.items()):
             head = ("", "") if number else (item.name, item.title)
             rows.append((*head, edition.samples, item.shape, edition.source, edition.licence, names))
-    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-
-
-def _width(text: str) -> int:
-    """Return the columns that a text takes in a terminal, where Hangul is two wide."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    print(cli.table(rows))
 
 
 def show(name: str, folder: Path) -> Path | None:
@@ -157,14 +162,9 @@ def show(name: str, folder: Path) -> Path | None:
     """
     item = find(name)
     print(f"{item.title}: {item.active.samples}, {item.active.source}, {item.active.licence}")
-    if name in ("mnist", "fashion_mnist", "cifar10", "flowers", "moving_mnist"):
+    if item.kind == "pictures":
         return _save_picture(item, folder)
-    if name == "glove":
-        _print_vectors()
-    elif name in ("preferences_ko", "instructions_ko"):
-        _print_records(name)
-    else:
-        _print_texts(name)
+    {"texts": _print_texts, "records": _print_records, "vectors": _print_vectors}[item.kind](item.name)
     return None
 
 
@@ -230,10 +230,10 @@ def _print_records(name: str) -> None:
                 print(f"{number}. {key}: {_shorten(value)}")
 
 
-def _print_vectors() -> None:
+def _print_vectors(name: str) -> None:
     from tf_study.data import texts
 
-    vocabulary, vectors = texts.glove()
+    vocabulary, vectors = getattr(texts, name)()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for word in ("good", "boring", "film", "actor", "seoul"):
         if word in vocabulary:

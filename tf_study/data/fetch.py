@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from tf_study import cli
 from tf_study.errors import StudyError
 
 DATA_VARIABLE = "TF_STUDY_DATA"
@@ -55,7 +56,7 @@ class Download:
     url: str
     path: str
     size: int
-    digest: str | None = None
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ _GLOVE = Download(
     "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb",
 )
 
-# Sizes and SHA-256 values as published by Keras, the data sets' authors or long-standing mirrors of them.
-# For NSMC and the flowers no SHA-256 is published; their sizes are checked, and the flowers' gzip CRC.
+# Sizes and SHA-256 values as published by Keras, the data sets' authors or long-standing mirrors of them: those
+# of NSMC by Hugging Face datasets, that of the flowers by TensorFlow Datasets.
 SOURCES = {
     "mnist": Source(
         ("mnist.npz",),
@@ -143,6 +144,7 @@ SOURCES = {
                 "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
                 "flower_photos.tgz",
                 228813984,
+                "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
             ),
         ),
         members=FLOWER_FOLDERS,
@@ -163,8 +165,16 @@ SOURCES = {
     "nsmc": Source(
         ("nsmc",),
         tuple(
-            Download(f"{_NSMC}/{name}", f"nsmc/{name}", size)
-            for name, size in zip(NSMC_FILES, (14628807, 4893335), strict=True)
+            Download(f"{_NSMC}/{name}", f"nsmc/{name}", size, digest)
+            for name, size, digest in zip(
+                NSMC_FILES,
+                (14628807, 4893335),
+                (
+                    "e03b7d14e9e41be8d464a28057cd25d7396c53e67aa7fd5f7e552c59b0ee2940",
+                    "8ac9f64052f11dbf6ae0acb5e038f03d90a76f0eda7820cfb3a92d02edfcebda",
+                ),
+                strict=True,
+            )
         ),
         members=NSMC_FILES,
     ),
@@ -209,6 +219,17 @@ def locate(name: str) -> Path:
             f"{name!r}라는 데이터는 내려받을 수 없으니 {', '.join(SOURCES)} 가운데 하나를 쓰세요."
         )
     source = SOURCES[name]
+    found = _find(source)
+    if found is None:
+        for item in source.downloads:
+            download(item.url, cache_folder() / item.path, item.size, item.digest)
+        found = _find(source)
+    assert found is not None, f"the downloads of {name} do not make one of its places"
+    return found
+
+
+def _find(source: Source) -> Path | None:
+    """Return the first place that is there, unpacking the archive if only that is."""
     for folder in _folders():
         for place in source.places:
             path = folder / place
@@ -218,9 +239,7 @@ def locate(name: str) -> Path:
         for folder in _folders():
             if (folder / source.archive).is_file():
                 return _unpack(folder / source.archive, source.places[0])
-    for item in source.downloads:
-        download(item.url, cache_folder() / item.path, item.size, item.digest)
-    return locate(name)
+    return None
 
 
 def keras_weights(name: str) -> Path:
@@ -237,13 +256,7 @@ def keras_weights(name: str) -> Path:
         raise damaged(path)
     target = _keras_home() / "models" / item.path
     if path != target:
-        part = target.with_name(target.name + ".part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, part)
-            os.replace(part, target)
-        except OSError as error:
-            raise _not_writable(target.parent) from error
+        cli.write(target, lambda part: shutil.copyfile(path, part))
     return target
 
 
@@ -368,7 +381,7 @@ class _WrongFile(Exception):
     """What the server sends is not the published file."""
 
 
-def download(url: str, target: Path, size: int, digest: str | None = None) -> Path:
+def download(url: str, target: Path, size: int, digest: str) -> Path:
     """Download a file, showing its progress, unless it is there already.
 
     An interrupted download leaves ``<target>.part``; the next call goes on from there. While bytes keep
@@ -378,7 +391,7 @@ def download(url: str, target: Path, size: int, digest: str | None = None) -> Pa
         url: http or https address.
         target: final path; its folder is made.
         size: expected number of bytes.
-        digest: expected SHA-256 (64 hexadecimal digits) or MD5 (32); ``None`` checks the size only.
+        digest: expected SHA-256 (64 hexadecimal digits) or MD5 (32).
 
     Returns:
         ``target``.
@@ -401,7 +414,7 @@ def download(url: str, target: Path, size: int, digest: str | None = None) -> Pa
             else:
                 if _length(part) <= done:
                     raise _NetworkError("연결 끊김")
-        if part.stat().st_size != size or (digest is not None and _digest(part, digest) != digest):
+        if part.stat().st_size != size or _digest(part, digest) != digest:
             raise _WrongFile
         os.replace(part, target)
     except _WrongFile as error:

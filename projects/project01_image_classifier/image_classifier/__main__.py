@@ -3,31 +3,18 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from image_classifier.settings import BACKBONES
 from image_classifier.storage import FILES
-from tf_study.errors import StudyError
+from tf_study import cli
 
 
-class Parser(argparse.ArgumentParser):
-    """Says in Korean that the arguments are wrong."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, add_help=False, **kwargs)
-        self._positionals.title, self._optionals.title = "인수", "선택 인수"
-        self.add_argument("-h", "--help", action="help", help="이 도움말을 보이고 끝냅니다")
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and one sentence; exit with status 2."""
-        self.print_usage(sys.stderr)
-        self.exit(2, f"인수가 잘못되었으니 {self.prog} --help를 보고 고치세요 ({message}).\n")
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> cli.Parser:
     """Return the parser; each command's function is the option ``run``, a name in :mod:`commands`."""
-    parser = Parser(prog="python -m image_classifier", description="사진 폴더로 이미지 분류기를 만듭니다.")
-    commands = parser.add_subparsers(title="명령", metavar="명령", required=True, parser_class=Parser)
+    parser = cli.Parser(
+        prog="python -m image_classifier", description="사진 폴더로 이미지 분류기를 만듭니다."
+    )
+    commands = parser.commands(required=True)
 
     command = commands.add_parser("train", help="폴더의 그림으로 학습합니다 (중단하면 같은 명령으로 이음)")
     command.set_defaults(run="train")
@@ -78,20 +65,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 after a :class:`StudyError`, 130 after Ctrl+C."""
     options = build_parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
         import matplotlib
 
         from image_classifier import commands  # TensorFlow comes with it; --help and mistakes need none.
 
         matplotlib.use("agg")  # Pictures go to files. Not by the environment, which child processes inherit.
         getattr(commands, options.run)(options)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("중단했으니 이어서 하려면 같은 명령을 다시 실행하세요.", file=sys.stderr)
-        return 130
-    return 0
+
+    return cli.run(run, interrupted="중단했으니 이어서 하려면 같은 명령을 다시 실행하세요.")
 
 
 def _add_model(command: argparse.ArgumentParser, formats: bool = True) -> None:

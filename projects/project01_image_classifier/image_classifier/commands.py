@@ -5,12 +5,12 @@ import contextlib
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from image_classifier import dataset, evaluation, export, images, prediction, settings, storage, training
+from tf_study import cli
 from tf_study.errors import StudyError
 
 SHOWN = 10  # skipped files that are named on the screen
@@ -119,7 +119,7 @@ def _comparison(model: Path, card: dict, folder: dataset.Folder) -> str:
     names = [name for name, file in storage.FILES.items() if file in card["files"]]
     rows = evaluation.compare({name: prediction.load_predictor(model, name) for name in names}, folder)
     head = f"형식 비교 (그림 {len(folder.files)}장, 일치는 {names[0]}와 같은 답의 비율)"
-    lines = [head, _line(("형식", "정확도", "일치", "크기 kB", "한 장 ms"), (8, 8, 8, 10, 8))]
+    table = [("형식", "정확도", "일치", "크기 kB", "한 장 ms")]
     for name, row in rows.items():
         size = (model / storage.FILES[name]).stat().st_size / 1000
         cells = (
@@ -129,25 +129,14 @@ def _comparison(model: Path, card: dict, folder: dataset.Folder) -> str:
             f"{size:,.0f}",
             f"{row['latency']:.2f}",
         )
-        lines.append(_line(cells, (8, 8, 8, 10, 8)))
-    return "\n".join(lines)
+        table.append(cells)
+    return f"{head}\n{cli.table(table, widths=(8, 8, 8, 10, 8))}"
 
 
 def _table(results: Sequence[tuple[str, list[tuple[str, float]]]]) -> str:
     cells = [(path, *(f"{name} {share:.1%}" for name, share in top)) for path, top in results]
     head = ("파일", *(f"{place}위" for place in range(1, len(cells[0]))))
-    widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
-    return "\n".join(_line(row, widths) for row in (head, *cells))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Return the columns a text takes on a terminal, where Hangul is two wide."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return cli.table([head, *cells])
 
 
 def _as_json(results, skipped) -> dict:

@@ -13,7 +13,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 from image_classifier import dataset, storage
 from image_classifier.dataset import Folder
 from image_classifier.prediction import Predictor
-from tf_study import plots
+from tf_study import cli, plots
 from tf_study.errors import StudyError
 
 
@@ -142,6 +142,6 @@ def latency(predictor: Predictor, batch: np.ndarray, repeats: int = 50) -> float
 
 
 def _write_figure(figure, path: Path) -> Path:
-    storage.write(path, lambda part: figure.savefig(part, format="png"))
+    cli.write(path, lambda part: figure.savefig(part, format="png"))
     plt.close(figure)
     return path

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from image_classifier import storage
+from tf_study import cli
 from tf_study.environment import quiet_stderr
 
 
@@ -55,7 +56,7 @@ def write_all(
     names = {storage.FILES[name]: savers[name] for name in formats}
     names[storage.SAMPLES] = lambda path: np.savez_compressed(path, pictures=samples)
     for name, save in names.items():
-        storage.write(folder / name, save)
+        cli.write(folder / name, save)
     return {name: storage.digest(folder / name) for name in names}
 
 

@@ -1,11 +1,10 @@
-"""Files that are whole or absent, and the card that describes a finished model's folder."""
+"""The JSON files and the card that describes a finished model's folder."""
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
+from tf_study import cli
 from tf_study.errors import StudyError
 
 CARD = "model.json"
@@ -14,31 +13,10 @@ FILES = {"keras": "model.keras", "tflite": "model.tflite", "int8": "model_int8.t
 SAMPLES = "calibration.npz"  # Training pictures, uint8 (N, side, side, 3), for int8's ranges of values.
 
 
-def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Let ``save`` write a file beside ``path``, then put it in place in one step.
-
-    A program that is killed leaves the old file or the new one, never half of one.
-
-    Raises:
-        StudyError: if the folder cannot be written or the disk is full.
-    """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise StudyError(
-            f"{path}에 쓸 수 없으니 권한과 남은 공간을 확인하세요 ({error.strerror or error})."
-        ) from None
-
-
 def write_json(path: Path, value: dict) -> None:
     """Write ``value`` as readable JSON, in one step."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
-    write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: Path) -> dict:

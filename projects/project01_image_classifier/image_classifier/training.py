@@ -19,6 +19,7 @@ from image_classifier import dataset, export, storage
 from image_classifier import model as models
 from image_classifier.dataset import Folder
 from image_classifier.settings import Settings
+from tf_study import cli
 from tf_study.environment import seed_everything
 from tf_study.errors import StudyError
 
@@ -134,7 +135,7 @@ def _epoch(model, history, index, folder, parts, settings) -> dict:
 def _save(model, state, output) -> None:
     """Store the epoch just trained, then forget the checkpoints that nothing needs any more."""
     history = state["history"]
-    storage.write(output / CHECKPOINTS / history[-1]["file"], model.save)
+    cli.write(output / CHECKPOINTS / history[-1]["file"], model.save)
     storage.write_json(output / storage.STATE, state)
     needed = {history[-1]["file"], best(history)["file"]}
     needed.add(best([entry for entry in history if entry["stage"] == history[-1]["stage"]])["file"])

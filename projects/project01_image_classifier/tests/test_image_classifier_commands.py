@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_classifier.__main__ import main
 from PIL import Image
+
+from image_classifier.__main__ import main
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -4,9 +4,9 @@ import unicodedata
 
 import numpy as np
 import pytest
-from image_classifier import dataset
 from PIL import Image
 
+from image_classifier import dataset
 from tf_study.errors import StudyError
 
 

@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from image_classifier import dataset, evaluation, export, prediction, storage
 from PIL import Image
 
+from image_classifier import dataset, evaluation, export, prediction, storage
 from tf_study.errors import StudyError
 
 

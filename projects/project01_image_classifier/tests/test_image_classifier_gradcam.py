@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from image_classifier import gradcam
 
 SHAPES = [(1, 4, 4, 3, 2), (3, 7, 5, 8, 5), (2, 1, 1, 6, 3)]  # (B, h, w, C, classes)

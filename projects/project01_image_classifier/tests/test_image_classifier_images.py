@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_classifier import images
 from PIL import Image
 
+from image_classifier import images
 from tf_study.errors import StudyError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")

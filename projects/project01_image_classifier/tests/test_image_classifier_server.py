@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+
 from image_classifier.__main__ import main
 
 PROJECT = Path(__file__).resolve().parents[1]

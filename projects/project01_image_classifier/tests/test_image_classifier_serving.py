@@ -13,9 +13,9 @@ import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from image_classifier import images, prediction, serving
 from PIL import Image
 
+from image_classifier import images, prediction, serving
 from tf_study.errors import StudyError
 
 KOREAN = re.compile("[가-힣]")

@@ -11,11 +11,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
 from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
-
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -128,18 +128,6 @@ def test_a_lost_checkpoint_is_said(folder, tmp_path):
     storage.write_json(tmp_path / "state.json", state)
     with pytest.raises(StudyError, match="epoch-0001.keras.*깨졌으니"):
         training.train(folder, tmp_path, TINY, report=[].append)
-
-
-def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path):
-    storage.write_json(tmp_path / "a.json", {"old": 1})
-
-    def fail(part):
-        part.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(StudyError, match="남은 공간을 확인하세요"):
-        storage.write(tmp_path / "a.json", fail)
-    assert storage.read_json(tmp_path / "a.json") == {"old": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""The tag ``approx:<tol>``, alone and through ``pytest --nbval`` as it is typed."""
+
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from nbval_approx import reconcile, tolerance
+from tf_study import curriculum, notebooks
+
+
+@pytest.mark.parametrize(
+    ("computed", "stored"),
+    [
+        ("정확도 0.93", "정확도 0.91"),
+        ("손실 1,210.0, 3개", "손실 1,234.5, 3개"),
+        ("[ 1.00 -0.01]", "[1.02  0.02]"),
+        ("모양 (2, 3), 오차 3e-07", "모양 (2, 3), 오차 1e-9"),
+        ("12.4% 1.", "12.1% 1."),
+    ],
+)
+def test_close_numbers_become_those_stored(computed, stored):
+    assert reconcile(computed, stored, 0.05) == (stored, [])
+
+
+@pytest.mark.parametrize(
+    ("computed", "stored"),
+    [
+        ("정확도 0.85", "정확도 0.91"),
+        ("손실 1,100", "손실 1,234"),
+        ("모양 (2, 3)", "모양 (2, 4)"),
+        ("5", "-5"),
+    ],
+)
+def test_numbers_apart_are_both_named(computed, stored):
+    text, wrong = reconcile(computed, stored, 0.05)
+    assert text == computed and len(wrong) == 1
+    assert computed.split()[-1].strip("()") in wrong[0] and stored.split()[-1].strip("()") in wrong[0]
+
+
+@pytest.mark.parametrize(
+    ("computed", "stored"),
+    [("정확도 0.91", "정밀도 0.91"), ("0.91", "0.91 0.92"), ("nan", "0.91"), ("float16 1", "float32 1")],
+)
+def test_other_text_is_left_to_the_exact_comparison(computed, stored):
+    assert reconcile(computed, stored, 0.05) == (computed, [])
+
+
+def test_tolerance():
+    assert tolerance(["formula:x", "approx:0.05"]) == 0.05
+    assert tolerance(["formula:x"]) is None
+    for tag in ("approx:0", "approx:2", "approx:"):
+        with pytest.raises(ValueError):
+            tolerance([tag])
+
+
+def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
+    """One notebook, one run: which cells fail, and what is said of them."""
+    measure = "print('정확도 0.91')"
+    check = "verify.close('이름', 1 + 1e-9, 1.0)"
+    cells = (
+        ("from tf_study import verify", "", [], True),
+        (measure, "정확도 0.93", ["approx:0.05"], True),
+        (measure, "정확도 0.99", ["approx:0.05"], False),
+        (measure, "정확도 0.93", [], False),
+        (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-06)", [], True),
+        (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-05)", [], False),
+    )
+    notebook = nbformat.v4.new_notebook()
+    for count, (source, stored, tags, _) in enumerate(cells, start=1):
+        cell = nbformat.v4.new_code_cell(source, execution_count=count, metadata={"tags": tags})
+        if stored:
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")]
+        notebook.cells.append(cell)
+    notebooks.write(notebook, tmp_path / "cells.ipynb")
+    root = str(curriculum.ROOT)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-q",
+        "-rA",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "conftest",
+    ]
+    command += ["--rootdir", root, "-c", f"{root}/pyproject.toml", str(tmp_path / "cells.ipynb")]
+    environment = {**os.environ, "PYTHONPATH": root, "FRESH": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+    marks = {
+        int(number): mark for mark, number in re.findall(r"^(PASSED|FAILED) .*Cell (\d+)", run.stdout, re.M)
+    }
+    assert marks == {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}
+    assert "저장된 수 0.99, 나온 수 0.91" in run.stdout

@@ -1,0 +1,124 @@
+"""The time budget: what a notebook may cost, compared with what ``make bench`` stored in ``tests/seconds.toml``.
+
+The seconds are CPU seconds in a new kernel, the import of TensorFlow included.
+"""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tf_study import curriculum, notebooks
+from tf_study.errors import StudyError
+
+LECTURE, TRAINING, PRACTICE = 25, 60, 40
+MEDIAN = 12  # Of the lectures of the second edition.
+
+# Lectures that need more than LECTURE seconds because they train, and what they train.
+TRAINING_LECTURES: dict[str, str] = {}
+
+
+def limit(path: Path) -> int:
+    if path.parts[0] == "projects" or path.as_posix() in TRAINING_LECTURES:
+        return TRAINING
+    return PRACTICE if "practice" in path.parts else LECTURE
+
+
+def complaint(path: Path, stored: dict[Path, float]) -> str | None:
+    """Return what is wrong with a notebook's cost, in one sentence, or ``None``."""
+    if path not in stored:
+        return f"{path}의 CPU 시간을 재지 않았으니 python -m tf_study.notebooks bench {path}를 실행하세요."
+    if stored[path] > limit(path):
+        return (
+            f"{path}에 CPU로 {stored[path]}초가 드는데 한도는 {limit(path)}초이니 데이터나 에포크를 줄인 뒤 "
+            f"python -m tf_study.notebooks bench {path}로 다시 재세요."
+        )
+    return None
+
+
+def median_complaint(stored: dict[Path, float]) -> str | None:
+    lectures = {item.path for item in curriculum.notebooks() if not item.solution}
+    costs = [stored[path] for path in lectures - curriculum.first_edition() if path in stored]
+    if costs and statistics.median(costs) > MEDIAN:
+        return f"둘째 판 강의의 중앙값이 {statistics.median(costs):.1f}초로 한도 {MEDIAN}초를 넘습니다."
+    return None
+
+
+@pytest.mark.parametrize("path", notebooks.all_paths(), ids=str)
+def test_seconds(path):
+    message = complaint(path, notebooks.seconds())
+    assert message is None, message
+
+
+def test_median_of_the_second_edition():
+    message = median_complaint(notebooks.seconds())
+    assert message is None, message
+
+
+def test_only_lectures_that_need_it_may_take_longer():
+    stored = {path.as_posix(): cost for path, cost in notebooks.seconds().items()}
+    lectures = {item.path.as_posix() for item in curriculum.notebooks() if not item.solution}
+    assert set(TRAINING_LECTURES) <= lectures
+    needless = [path for path in TRAINING_LECTURES if stored.get(path, TRAINING) <= LECTURE]
+    assert not needless, f"{needless}은(는) {LECTURE}초 안에 끝나니 TRAINING_LECTURES에서 지우세요."
+
+
+def test_the_rules_reject(monkeypatch):
+    lecture, solution = Path("chapter01_basics/x.ipynb"), Path("chapter01_basics/practice/solutions/x.ipynb")
+    assert "bench chapter01_basics/x.ipynb" in complaint(lecture, {})
+    assert "25초" in complaint(lecture, {lecture: 25.1}) and complaint(lecture, {lecture: 25.0}) is None
+    assert "40초" in complaint(solution, {solution: 40.1}) and complaint(solution, {solution: 40.0}) is None
+    monkeypatch.setitem(TRAINING_LECTURES, lecture.as_posix(), "GAN 400걸음")
+    assert "60초" in complaint(lecture, {lecture: 60.1}) and complaint(lecture, {lecture: 60.0}) is None
+    walkthrough = Path("projects/project01_image_classifier/walkthrough.ipynb")
+    assert "60초" in complaint(walkthrough, {walkthrough: 60.1})
+    monkeypatch.setattr(curriculum, "first_edition", frozenset)
+    first, second = (item.path for item in curriculum.notebooks()[:2])
+    assert "중앙값" in median_complaint({first: 12.0, second: 12.2})
+    assert median_complaint({first: 12.0, second: 12.0}) is None
+    monkeypatch.setattr(curriculum, "first_edition", lambda: {first})
+    assert median_complaint({first: 24.0, second: 12.0}) is None
+
+
+# -- the bench ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "SECONDS", tmp_path / "seconds.toml")
+    notebooks.SECONDS.write_text('# 설명\n"gone.ipynb" = 3.0\n', encoding="utf-8")
+    return notebooks.SECONDS
+
+
+def test_the_bench_scales_shows_and_stores(table, monkeypatch, capsys):
+    first, second = notebooks.all_paths()[:2]
+    notebooks.store_seconds({second: 9.0, first: 7.0})
+    assert table.read_text(encoding="utf-8") == f'# 설명\n"{first}" = 7.0\n"{second}" = 9.0\n'
+    # A machine on which TensorFlow takes twice as long as in the table.
+    costs = iter([2 * notebooks.IMPORT_SECONDS, 3 * notebooks.IMPORT_SECONDS, 22.0])
+    monkeypatch.setattr(notebooks, "execute", lambda *args, **kwargs: next(costs))
+    notebooks.bench([first])
+    assert notebooks.seconds() == {first: 11.0, second: 9.0}
+    assert capsys.readouterr().out.splitlines()[2].split() == ["7.0", "11.0", str(first)]
+
+
+def test_the_bench_keeps_what_it_has_measured(table, monkeypatch):
+    first, second = notebooks.all_paths()[:2]
+
+    outcomes = [notebooks.IMPORT_SECONDS] * 3 + [StudyError("실행하다가 멈췄습니다.")]
+
+    def execute(*args, **kwargs):
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, StudyError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    with pytest.raises(StudyError, match=str(second)):
+        notebooks.bench([first, second])
+    assert notebooks.seconds() == {first: notebooks.IMPORT_SECONDS}
+
+
+def test_the_bench_refuses_what_is_no_notebook_of_the_course(table, tmp_path, capsys):
+    assert notebooks.main(["bench", str(tmp_path / "x.ipynb")]) == 1
+    assert "x.ipynb" in capsys.readouterr().err
