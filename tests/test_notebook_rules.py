@@ -13,7 +13,7 @@ from notebook_rules.cells import code_cells, tags_of, text_of, verifications
 from tf_study import curriculum, notebooks
 
 BUILT = [chapter for chapter in curriculum.chapters() if chapter.built]
-FIRST_EDITION_AT_MOST = 52  # Lower it with every notebook that is rewritten.
+FIRST_EDITION_AT_MOST = 51  # Lower it with every notebook that is rewritten.
 read = functools.lru_cache(maxsize=1)(notebooks.read)  # The cases of one notebook follow each other.
 CASES = [
     pytest.param(kind, context, rule, id=f"{path}-{rule.__name__}")
