@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_study import curriculum, llama, notebooks
+from tf_study import curriculum, notebooks
+from tf_study.models import llama
 
 torch = pytest.importorskip("torch")
 

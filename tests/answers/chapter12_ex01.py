@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from answers import Answers
-from tf_study.llama import parameter_count
+from tf_study.models.llama import parameter_count
 
 RIGHT, WRONG = Answers(), Answers()
 

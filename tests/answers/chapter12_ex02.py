@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from answers import Answers
-from tf_study.llama import SwiGLU
+from tf_study.models.llama import SwiGLU
 
 RIGHT, WRONG = Answers(), Answers()
 

@@ -13,7 +13,6 @@ import tensorflow as tf
 from keras import layers
 from scipy.special import erf, expit, softmax
 
-from tf_study import llama
 from tf_study.expect import (
     Mismatch,
     expect,
@@ -23,7 +22,8 @@ from tf_study.expect import (
     expect_returned,
     expect_type,
 )
-from tf_study.llama import Config
+from tf_study.models import llama
+from tf_study.models.llama import Config
 from tf_study.practice import problem
 
 TARGET = 0.90
@@ -480,7 +480,7 @@ def MiniLlama(answer):  # noqa: N802 (named after the learner's class)
         other = llama.Llama(config)
         _copy(model, other)
         expect_close(
-            model(tf.constant(tokens))[0], other(tokens)[0], f"{case}: tf_study.llama의 로짓", tol=1e-4
+            model(tf.constant(tokens))[0], other(tokens)[0], f"{case}: tf_study.models.llama의 로짓", tol=1e-4
         )
     _check_count(answer.parameter_count)
 

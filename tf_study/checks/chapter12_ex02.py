@@ -22,7 +22,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.llama import SwiGLU
+from tf_study.models.llama import SwiGLU
 from tf_study.practice import problem
 
 STEPS, BATCH, WIDTH, KINDS = 300, 128, 16, 4

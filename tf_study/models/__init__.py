@@ -1,0 +1,1 @@
+"""Models that several lectures use, each built step by step in one of them."""
