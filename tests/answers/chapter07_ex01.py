@@ -440,6 +440,25 @@ def _scores(texts):
     return np.stack([-z, z], axis=1)
 
 
+RIGHT("classify")(_scores)
+
+
+@RIGHT("classify")
+def reviews_list(texts):
+    """Log probabilities in a list, a review at a time."""
+    return [_baseline()[1].predict_log_proba(_baseline()[0].transform([text]))[0] for text in texts]
+
+
+@WRONG("classify")
+def reviews_looked_up(texts):
+    """Look the reviews up in the public sets."""
+    known = {}
+    for found, labels in data.nsmc(test=pick(small=None, full=2000)):
+        known.update(zip(found, labels, strict=True))
+    labels = np.array([known.get(text, 0) for text in texts])
+    return 4.0 * np.eye(2)[labels] - 2
+
+
 @WRONG("classify")
 def reviews_positive(texts):
     """Call everything positive."""

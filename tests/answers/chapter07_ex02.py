@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 from scipy.special import xlogy
 from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
 
 from answers import Answers
 from tf_study import data
@@ -456,6 +457,32 @@ def _real(n, digits=10):
 
 def _noised(images, scale):
     return (images + scale * _CALLS.normal(size=images.shape)).clip(-1, 1)
+
+
+@functools.cache
+def _mixtures():
+    """A mixture of five normal distributions for each digit in the space of 60 components."""
+    images, labels = _train_set()
+    flat = images.reshape(len(images), -1) / 127.5 - 1
+    pca = PCA(60, svd_solver="full").fit(flat)
+    draw, points = np.random.RandomState(0), pca.transform(flat)
+    kinds = [GaussianMixture(5, reg_covar=1e-2, random_state=draw) for _ in range(10)]
+    return pca, [mixture.fit(points[labels == digit]) for digit, mixture in enumerate(kinds)]
+
+
+@RIGHT("draw_digits")
+def draw_mixture(n):
+    """A small generative model that is no GAN."""
+    pca, mixtures = _mixtures()
+    counts = zip(mixtures, np.bincount(_CALLS.integers(0, 10, n), minlength=10), strict=True)
+    points = np.concatenate([mixture.sample(count)[0] for mixture, count in counts if count])
+    return pca.inverse_transform(points).reshape(n, 28, 28, 1).clip(-1, 1)
+
+
+@RIGHT("draw_digits")
+def draw_mixture_tensor(n):
+    """The same with more contrast, as a tensor."""
+    return tf.tanh(2 * tf.constant(draw_mixture(n), tf.float32))
 
 
 @WRONG("draw_digits")

@@ -401,9 +401,21 @@ RIGHT("classify")(_classify)
 
 
 @RIGHT("classify")
-def classify_one_by_one(images, kind):
-    """A picture at a time."""
-    return np.concatenate([_classify(image[None], kind) for image in images])
+def classify_in_halves(images, kind):
+    """Half of the pictures at a time."""
+    parts = [part for part in np.array_split(images, 2) if len(part)]
+    return np.concatenate([_classify(part, kind) for part in parts])
+
+
+@WRONG("classify")
+def classify_looked_up(images, kind):
+    """Look the pictures up in the public sets."""
+    known = {
+        picture.tobytes(): label
+        for part in data.mnist(5000, 1000)
+        for picture, label in zip(*part, strict=True)
+    }
+    return np.eye(10, dtype="float32")[[known.get(picture.tobytes(), 0) for picture in images]]
 
 
 @WRONG("classify")

@@ -13,7 +13,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
 from tf_study import data
-from tf_study.expect import expect, expect_close, expect_model, expect_parts, expect_returned
+from tf_study.expect import (
+    expect,
+    expect_array,
+    expect_close,
+    expect_model,
+    expect_parts,
+    expect_returned,
+    untouched,
+)
 from tf_study.practice import problem
 from tf_study.profile import pick
 
@@ -116,9 +124,8 @@ def optimal_discriminator(answer):
         "한쪽이 아주 작음": (np.array([1.0, 1e-20, 0.5]), np.array([1e-20, 1.0, 0.5]), 0.5),
         "아무 값 30개": (rng.uniform(0, 2, 30), rng.uniform(0, 2, 30), 0.03),
     }.items():
-        before = p.copy(), q.copy()
-        got = expect_parts(answer(p, q, dx), ("D*", "V"), case)
-        expect(np.array_equal(before, (p, q)), f"{case}: 받은 배열을 바꾸었습니다.")
+        with untouched(case, p, q):
+            got = expect_parts(answer(p, q, dx), ("D*", "V"), case)
         d = [a / (a + b) if a + b > 0 else 0.5 for a, b in zip(p.tolist(), q.tolist(), strict=True)]
         v = dx * float(np.sum(rel_entr(p, p + q) + rel_entr(q, p + q)))
         about_d = {
@@ -390,9 +397,8 @@ def draw_digits(answer):
 
 
 def _images(answer: Callable, n: int) -> np.ndarray:
-    got, case = answer(n), f"draw_digits({n})"
-    expect_returned(got, case)
-    got = np.asarray(got)
+    case = f"draw_digits({n})"
+    got = expect_array(answer(n), case)
     shape = (n, 28, 28, 1)
     expect(got.shape == shape, f"{case}: 모양이 {shape}이어야 하는데 {got.shape}입니다.")
     expect(got.dtype.kind == "f" and np.isfinite(got).all(), f"{case}: 유한한 실수의 배열이어야 합니다.")

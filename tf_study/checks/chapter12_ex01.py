@@ -4,7 +4,6 @@ The references are formulas in float64, one token, head and query at a time, and
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -16,6 +15,7 @@ from scipy.special import erf, expit, softmax
 from tf_study.expect import (
     Mismatch,
     expect,
+    expect_array,
     expect_close,
     expect_logits,
     expect_parts,
@@ -236,7 +236,7 @@ def grouped_attention(answer):
     wq, wk, wv = (rng.normal(size=(12, n, d)).astype("float32") / 4 for n in (h, g, g))
     layer.set_weights([wq, wk, wv, rng.normal(size=(h, d, 12)).astype("float32") / 5])
     heads = [tf.constant(np.einsum("btc,chd->bhtd", x, w)) for w in (wq, wk, wv)]
-    got = np.asarray(answer(*heads))
+    got = expect_array(answer(*heads), "Keras의 GroupQueryAttention")
     mixed = np.einsum("bhtd,hdc->btc", got, layer.get_weights()[3])
     expect_close(mixed, layer(x, x, use_causal_mask=True), "Keras의 GroupQueryAttention", tol=1e-4)
 
@@ -288,7 +288,7 @@ def Attention(answer):  # noqa: N802 (named after the learner's class)
                 out, cache = expect_parts(got, ("출력", "캐시"), text)
                 _check_cache(cache, k[:, :, :end], v[:, :, :end], x[:, :end], layer, config, text, start)
                 about = functools.partial(_layers, layer, config, x[:, :end], start)
-                _explain(out, expected[:, start:end], f"{text}: 출력", about)
+                expect_close(out, expected[:, start:end], f"{text}: 출력", tol=1e-4, mistakes=about)
                 start = end
         _, cache = layer(tf.constant(x[:, :6]))
         for sign in (1, -1):  # Two ways to go on from one cache.
@@ -317,17 +317,9 @@ def _check_cache(cache, k, v, x, layer, config: Config, text: str, start: int) -
             "H개로 복사한 뒤의 키를 넣었습니다. 복사하기 전의 G개를 넣으세요.": np.repeat(k, times, 1),
         }
 
-    _explain(cache[0], k, f"{text}: 캐시의 키", mistakes)
+    expect_close(cache[0], k, f"{text}: 캐시의 키", tol=1e-4, mistakes=mistakes)
     about = {"값을 돌렸습니다. 돌리는 것은 쿼리와 키뿐입니다.": _turn(v, range(v.shape[2]), config.rope_base)}
     expect_close(cache[1], v, f"{text}: 캐시의 값", tol=1e-4, mistakes=about)
-
-
-def _explain(got, expected, case: str, mistakes: Callable[[], dict]) -> None:
-    """Compare like :func:`expect_close`, and look for the likely cause only where they differ."""
-    try:
-        expect_close(got, expected, case, tol=1e-4)
-    except Mismatch:
-        expect_close(got, expected, case, tol=1e-4, mistakes=mistakes())
 
 
 def _draw(layer, rng: np.random.Generator) -> None:
@@ -401,7 +393,7 @@ def LlamaBlock(answer):  # noqa: N802 (named after the learner's class)
                 got = _call(block, x[:, start:end], cache, text)
                 out, cache = expect_parts(got, ("출력", "캐시"), text)
                 about = functools.partial(_blocks, block, config, x, mistakes, slice(start, end))
-                _explain(out, expected[:, start:end], f"{text}: 출력", about)
+                expect_close(out, expected[:, start:end], f"{text}: 출력", tol=1e-4, mistakes=about)
                 k, _ = expect_parts(cache, ("키", "값"), f"{text}: 캐시")
                 kept = np.shape(k)[2]
                 expect(kept == end, f"{text}: 캐시에 토큰 {end}개가 있어야 하는데 {kept}개입니다.")
@@ -470,7 +462,7 @@ def MiniLlama(answer):  # noqa: N802 (named after the learner's class)
                 got = _call(model, tokens[:, start:end], cache, text)
                 logits, cache = expect_parts(got, ("로짓", "캐시"), text)
                 about = functools.partial(_models, model, config, tokens, slice(start, end))
-                _explain(logits, expected[:, start:end], f"{text}: 로짓", about)
+                expect_close(logits, expected[:, start:end], f"{text}: 로짓", tol=1e-4, mistakes=about)
                 names = [f"블록 {i}의 캐시" for i in range(config.layers)]
                 for name, pair in zip(names, expect_parts(cache, names, f"{text}: 캐시"), strict=True):
                     keys = np.shape(expect_parts(pair, ("키", "값"), f"{text}: {name}")[0])
@@ -570,8 +562,7 @@ def generate(answer):
 
 
 def _tokens(got, shape: tuple[int, int], case: str) -> np.ndarray:
-    expect_returned(got, case)
-    got = np.asarray(got)
+    got = expect_array(got, case)
     if got.shape != shape:
         raise Mismatch(f"{case}: 새 토큰의 모양이 {shape}이어야 하는데 {got.shape}입니다.")
     expect(got.dtype.kind in "iu", f"{case}: 토큰은 정수여야 하는데 자료형이 {got.dtype}입니다.")
