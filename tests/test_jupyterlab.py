@@ -41,7 +41,7 @@ def lab(tmp_path):
     first = notebooks.read(curriculum.ROOT / curriculum.notebooks()[0].path)
     setup = next(cell for cell in first.cells if cell.cell_type == "code")
     first.cells = [setup]
-    setup.source += '\nprint("실행됨", tf.reduce_sum(tf.range(5)).numpy())'
+    setup.source += '\nimport tensorflow as tf\nprint("실행됨", tf.reduce_sum(tf.range(5)).numpy())'
     setup.outputs = []
     folder = tmp_path / "course"
     notebooks.write(first, folder / "first.ipynb")
