@@ -202,6 +202,7 @@ def test_body_without_a_length(port):
         head("GET / /"),
         head("POST /form", FORM, "Content-Length: -5"),
         head("POST /form", FORM, "Transfer-Encoding: chunked") + b"zz\r\n",
+        head("POST /health", "Transfer-Encoding: chunked") + b"zz\r\n",  # whose answer, 405, comes too late
         head("POST /form", FORM, "Transfer-Encoding: chunked", "Expect: 100-continue") + b"zz\r\n",
     ],
 )
