@@ -33,6 +33,9 @@ BAND = 256  # rows converted at a time
 T = TypeVar("T")
 _turn = threading.Lock()
 
+# What a thread frees, glibc keeps for that thread, unless it is larger than 32 MB. Pillow's own blocks have 16 MB.
+Image.core.set_block_size(64 * 2**20)
+
 # Pillow warns of large pictures and of damaged EXIF. Sizes are judged below, before any pixel is decoded, and
 # a picture that can be read without its EXIF is not worth an English line among the Korean ones.
 warnings.filterwarnings("ignore", module="PIL")

@@ -266,6 +266,7 @@ def test_large_pictures_take_turns(encode, monkeypatch):
 
 PEAK = """
 import resource, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from image_classifier import images
 
@@ -276,7 +277,8 @@ def peak():  # in MB; Linux hands ru_maxrss on from the parent process, its stat
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 before = peak()
-images.squares(Path(sys.argv[1]).read_bytes(), 64, 256)
+with ThreadPoolExecutor(2) as pool:  # taking turns, and neither keeps what the other needs
+    list(pool.map(lambda _: images.squares(Path(sys.argv[1]).read_bytes(), 64, 256), range(2)))
 print(peak() - before)
 """
 
@@ -287,7 +289,7 @@ print(peak() - before)
         ("PNG", "RGB", {"compress_level": 1}, 300),
         ("PNG", "RGBA", {"compress_level": 1}, 450),
         ("JPEG", "RGB", {"progressive": True, "subsampling": 0}, 600),
-        ("WEBP", "RGB", {"method": 0}, 800),
+        ("WEBP", "RGB", {"method": 0}, 850),
     ],
 )
 def test_memory_of_the_largest_picture(tmp_path, kind, mode, options, limit):
