@@ -22,7 +22,7 @@ CELLS = (
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A clone of the course with an environment of its own, made of links to the packages at hand."""
+    """A clone of the course, with the learner's copy and an environment that finds the packages at hand."""
     course = tmp_path_factory.mktemp("home") / "홍 길동" / "공부 폴더" / "tf"
     course.parent.mkdir(parents=True)
     clone = ["git", "clone", "--quiet", "--shared", str(curriculum.ROOT), str(course)]
@@ -30,6 +30,7 @@ def course(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", course / ".venv"], check=True)
     (packages,) = course.glob(".venv/lib/python*/site-packages")
     (packages / "course.pth").write_text("\n".join([*site.getsitepackages(), str(course)]), encoding="utf-8")
+    run(course, "-c", "from tf_study import study; assert not study.prepare().left")
     return course
 
 
@@ -42,8 +43,7 @@ def run(course, *arguments):
     return done.stdout
 
 
-def test_list_and_the_learners_copy(course):
-    run(course, "-c", "from tf_study import study; assert not study.prepare().left")
+def test_the_list_names_the_learners_copy(course):
     assert f"study/{PRACTICE}" in run(course, "main.py", "list")
 
 
