@@ -228,8 +228,8 @@ class _Protocol(H11Protocol):
             self.cycle.disconnected = True  # What the application says now is not sent.
         answer = _refusal(status)
         head = h11.Response(status_code=status, headers=[*answer.raw_headers, (b"connection", b"close")])
-        for event in (head, h11.Data(data=answer.body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event))
+        events = (head, h11.Data(data=answer.body), h11.EndOfMessage())
+        self.transport.write(b"".join(self.conn.send(event) for event in events))
         self.transport.close()
 
 

@@ -289,7 +289,7 @@ print(peak() - before)
         ("PNG", "RGB", {"compress_level": 1}, 300),
         ("PNG", "RGBA", {"compress_level": 1}, 450),
         ("JPEG", "RGB", {"progressive": True, "subsampling": 0}, 600),
-        ("WEBP", "RGB", {"method": 0}, 850),
+        ("WEBP", "RGBA", {"method": 0}, 900),
     ],
 )
 def test_memory_of_the_largest_picture(tmp_path, kind, mode, options, limit):
