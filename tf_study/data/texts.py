@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from tf_study import profile
-from tf_study.data import fetch
+from tf_study.data import fetch, store
 from tf_study.data.sampling import amount, balanced_order
 from tf_study.errors import StudyError
 
-FOLDER = Path(__file__).parent / "embedded" / "texts"
 TOPICS = ("정치", "경제", "사회", "생활문화", "세계", "IT과학", "스포츠")
 SENTIMENTS = ("부정", "긍정")
 
@@ -47,7 +46,9 @@ def imdb(train: int | None = None, test: int | None = None, seed: int = 0) -> tu
     Raises:
         StudyError: if more is asked for than there is, or the full set cannot be had.
     """
-    splits = _read_imdb(fetch.locate("imdb")) if profile.is_full() else _split(_embedded("reviews_en.tsv"))
+    splits = (
+        _read_imdb(fetch.locate("imdb")) if profile.is_full() else _split(_embedded("texts/reviews_en.tsv"))
+    )
     return _choose(splits, train, test, seed)
 
 
@@ -73,7 +74,7 @@ def nsmc(train: int | None = None, test: int | None = None, seed: int = 0) -> tu
         folder = fetch.locate("nsmc")
         splits = tuple(_read_nsmc(folder / name) for name in fetch.NSMC_FILES)
     else:
-        splits = _split(_embedded("reviews_ko.tsv"))
+        splits = _split(_embedded("texts/reviews_ko.tsv"))
     return _choose(splits, train, test, seed)
 
 
@@ -91,7 +92,7 @@ def topics_ko(train: int | None = None, test: int | None = None, seed: int = 0) 
     Raises:
         StudyError: if more is asked for than there is.
     """
-    return _choose(_split(_embedded("topics_ko.tsv", TOPICS)), train, test, seed)
+    return _choose(_split(_embedded("texts/topics_ko.tsv", TOPICS)), train, test, seed)
 
 
 def preferences_ko(count: int | None = None, seed: int = 0) -> list[dict[str, str]]:
@@ -150,7 +151,7 @@ def glove(words: int | None = None, dim: int = 50) -> tuple[list[str], np.ndarra
             f"이 프로필의 GloVe에는 {dim}차원이 없으니 dim을 {', '.join(map(str, dims))} 가운데서 고르세요."
         )
     if not profile.is_full():
-        found = fetch.read_npz(FOLDER / "glove.npz", ("words", "vectors"))
+        found = fetch.read_npz(store.path("texts/glove.npz"), ("words", "vectors"))
         vocabulary, vectors = found["words"].tobytes().decode().split("\n"), found["vectors"]
     else:
         path = fetch.locate("glove" if dim == 50 else f"glove_{dim}")
@@ -222,7 +223,7 @@ def _parse_vectors(lines, dim: int) -> tuple[list[str], np.ndarray]:
 
 def _embedded(name: str, classes: tuple[str, ...] = ("0", "1")) -> Texts:
     """Read a TSV of the package: the label first, the text last."""
-    rows = [line.split("\t") for line in (FOLDER / name).read_text(encoding="utf-8").split("\n") if line]
+    rows = [line.split("\t") for line in store.path(name).read_text(encoding="utf-8").split("\n") if line]
     return [row[-1] for row in rows], np.array([classes.index(row[0]) for row in rows], np.int64)
 
 
@@ -304,7 +305,7 @@ def _take(texts: Texts, indices: np.ndarray) -> Texts:
 
 
 def _choose_records(name: str, count: int | None, seed: int) -> list[dict[str, str]]:
-    with (FOLDER / f"{name}.jsonl").open(encoding="utf-8") as lines:
+    with store.path(f"texts/{name}.jsonl").open(encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     order = np.random.default_rng(seed).permutation(len(records))
     return [records[index] for index in order[: amount(count, len(records), name)]]

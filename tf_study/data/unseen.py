@@ -16,9 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tf_study import profile
-from tf_study.data import fetch, images, texts
-
-FOLDER = images.EMBEDDED / "unseen"
+from tf_study.data import fetch, images, store, texts
 
 
 def objects() -> images.Arrays:
@@ -32,7 +30,7 @@ def objects() -> images.Arrays:
     if profile.is_full():
         pictures, labels = images.cifar10()[1]
         return pictures[:, :, ::-1].copy(), labels.ravel()
-    pictures, labels = images._sheet(FOLDER / "objects.png")
+    pictures, labels = images._sheet("unseen/objects.png")
     return pictures, labels.ravel()
 
 
@@ -48,7 +46,7 @@ def clothes() -> images.Arrays:
     if profile.is_full():
         pictures, labels = images.fashion_mnist()[1]
         return np.roll(pictures, 1, axis=2), labels
-    return tuple(fetch.read_npz(FOLDER / "clothes.npz", ("x", "y")).values())
+    return tuple(fetch.read_npz(store.path("unseen/clothes.npz"), ("x", "y")).values())
 
 
 def digits() -> images.Arrays:
@@ -77,7 +75,7 @@ def flowers() -> Iterator[tuple[list[str], np.ndarray]]:
     """
     from PIL import Image, ImageOps
 
-    root = images.flowers() if profile.is_full() else FOLDER / "flowers"
+    root = images.flowers() if profile.is_full() else store.path("unseen/flowers")
     folders = [sorted((root / name).glob("*.jpg")) for name in images.FLOWER_CLASSES]
     folders = [files[2::3][:100] for files in folders] if profile.is_full() else folders
     found = [(file, label) for label, files in enumerate(folders) for file in files]
@@ -104,7 +102,7 @@ def reviews(language: str) -> texts.Texts:
         StudyError: if the full set cannot be had or is damaged.
     """
     if not profile.is_full():
-        return texts._embedded(FOLDER / f"reviews_{language}.tsv")
+        return texts._embedded(f"unseen/reviews_{language}.tsv")
     load, front = {"en": (texts.imdb, "<br />"), "ko": (texts.nsmc, " ")}[language]
     found, labels = load(test=2000)[1]
     return [front + text for text in found], labels

@@ -1,7 +1,6 @@
 """What the commands of the command line do. Each takes the parsed options and prints its answer."""
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -87,11 +86,10 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Serve the page and its JSON until Ctrl+C, which is the way to end it and no interruption."""
+    """Serve the page and its JSON until Ctrl+C."""
     from image_classifier import serving  # Only this command needs a web framework.
 
-    with contextlib.suppress(KeyboardInterrupt):
-        serving.serve(options.model, options.host, options.port)
+    serving.serve(options.model, options.host, options.port)
 
 
 def _settings(options: argparse.Namespace) -> settings.Settings:

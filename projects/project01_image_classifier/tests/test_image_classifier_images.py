@@ -3,7 +3,12 @@
 import os
 import re
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,7 @@ from PIL import Image
 from image_classifier import images
 from tf_study.errors import StudyError
 
+PROJECT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 
@@ -220,3 +226,75 @@ def test_find_skips_hidden_files_and_names_closed_folders(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "scandir", scandir)
     found, closed = images.find(tmp_path)
     assert [path.name for path in found] == ["a.txt"] and closed[0][0] == tmp_path / "b"
+
+
+def test_squares_are_what_read_and_fit_give(encode):
+    for channels, height in ((3, 50), (4, 2 * images.BAND + 7), (1, images.BAND + 1)):
+        content = encode(Image.fromarray(pixels(height, 40, channels)))
+        for side, got in zip((16, 40), images.squares(content, 16, 40), strict=True):
+            np.testing.assert_array_equal(got, images.fit(images.read(content), side))
+
+
+def test_bands_leave_no_seam(encode):
+    rgba = pixels(2 * images.BAND + 7, 20, 4)
+    whole = Image.alpha_composite(Image.new("RGBA", (20, len(rgba)), "white"), Image.fromarray(rgba))
+    np.testing.assert_array_equal(
+        images.read(encode(Image.fromarray(rgba))), np.asarray(whole.convert("RGB"))
+    )
+
+
+def test_large_pictures_take_turns(encode, monkeypatch):
+    content, lock, busy, most = encode(Image.fromarray(pixels())), threading.Lock(), 0, 0
+
+    def slow(image, side):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.05)
+        with lock:
+            busy -= 1
+
+    monkeypatch.setattr(images, "fit", slow)
+    for limit, expected in ((24 * 40 - 1, 1), (24 * 40, 4)):
+        most = 0
+        monkeypatch.setattr(images, "LARGE", limit)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: images.squares(content, 8), range(4)))
+        assert most == expected
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from image_classifier import images
+
+def peak():  # in MB; Linux hands ru_maxrss on from the parent process, its status file not
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+before = peak()
+with ThreadPoolExecutor(2) as pool:  # taking turns, and neither keeps what the other needs
+    list(pool.map(lambda _: images.squares(Path(sys.argv[1]).read_bytes(), 64, 256), range(4)))
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options", "limit"),
+    [
+        ("PNG", "RGB", {"compress_level": 1}, 300),
+        ("PNG", "RGBA", {"compress_level": 1}, 450),
+        ("JPEG", "RGB", {"progressive": True, "subsampling": 0}, 600),
+        ("WEBP", "RGBA", {"method": 0}, 850),
+    ],
+)
+def test_memory_of_the_largest_picture(tmp_path, kind, mode, options, limit):
+    path = tmp_path / "large"
+    Image.new(mode, (7000, 7000), "gold").save(path, kind, **options)
+    command = [sys.executable, "-c", PEAK, str(path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert 150 < float(done.stdout) < limit  # the pixels alone are 140 MB

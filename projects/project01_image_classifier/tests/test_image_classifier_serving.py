@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+import tf_study.serving
 from image_classifier import images, prediction, serving
 from tf_study.errors import StudyError
 
@@ -106,8 +107,9 @@ def test_refusals(client, pictures):
         check_refusal(client.get(path), 404)
 
 
-def test_upload_ends_at_the_limit(app, monkeypatch):
+def test_upload_ends_at_the_limit(trained, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 100_000)
+    app = serving.create_app(trained)
     given = 0
 
     async def endless():
@@ -125,7 +127,7 @@ def test_upload_ends_at_the_limit(app, monkeypatch):
 
 
 def test_upload_that_stalls_or_stops(app, monkeypatch):
-    monkeypatch.setattr(serving, "SECONDS", 0.05)
+    monkeypatch.setattr(tf_study.serving, "BODY_SECONDS", 0.05)
     assert call(app, lambda: asyncio.sleep(60)) == 408
 
     async def gone():
@@ -136,10 +138,10 @@ def test_upload_that_stalls_or_stops(app, monkeypatch):
 
 def test_health_answers_while_pictures_are_worked_on(app, pictures, monkeypatch):
     content = (pictures / "빨강" / "00.jpeg").read_bytes()
-    read, go, busy, most = images.read, threading.Event(), 0, 0
+    squares, go, busy, most = images.squares, threading.Event(), 0, 0
     lock = threading.Lock()
 
-    def slow(source):
+    def slow(source, *sides):
         nonlocal busy, most
         with lock:
             busy += 1
@@ -147,7 +149,7 @@ def test_health_answers_while_pictures_are_worked_on(app, pictures, monkeypatch)
         assert go.wait(60)
         with lock:
             busy -= 1
-        return read(source)
+        return squares(source, *sides)
 
     async def talk():
         transport = httpx.ASGITransport(app)
@@ -163,7 +165,7 @@ def test_health_answers_while_pictures_are_worked_on(app, pictures, monkeypatch)
             go.set()
             return await asyncio.gather(*waiting)
 
-    monkeypatch.setattr(images, "read", slow)
+    monkeypatch.setattr(images, "squares", slow)
     replies = asyncio.run(talk())
     assert {reply.status_code for reply in replies} == {200} and most == serving.WORKERS
     assert len({reply.json()["classes"][0]["probability"] for reply in replies}) == 1

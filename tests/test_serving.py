@@ -1,0 +1,332 @@
+"""``tf_study.serving`` as a program, 256 descriptors and short limits, against clients that mean no good."""
+
+import contextlib
+import http.client
+import json
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tf_study import serving
+
+SERVER = """
+import asyncio, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from fastapi import Request, Response
+from tf_study import serving
+serving.HEAD_SECONDS, serving.BODY_SECONDS, serving.DRAIN_SECONDS = 1, 5, 1
+
+def create():
+    app = serving.application(4 * 2**20, {404: "없습니다."})
+
+    @app.get("/health")
+    async def health():
+        return "ok"
+
+    @app.get("/large")
+    async def large():
+        return Response(bytes(2**25))
+
+    @app.post("/slow")
+    async def slow(request: Request):
+        await asyncio.sleep(2)
+
+    @app.post("/body")
+    async def body(request: Request):
+        return (await request.body()).decode()
+
+    @app.post("/form")
+    async def form(request: Request):
+        async with request.form(max_files=1, max_fields=8) as form:
+            return list(form)
+
+    return app
+
+serving.serve(create, "127.0.0.1", 0)
+"""
+OPENING = b'--b\r\nContent-Disposition: form-data; name="file"'
+FORM = "Content-Type: multipart/form-data; boundary=b"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def descriptors():
+    """Room for this process's own ends of the connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = soft if soft == resource.RLIM_INFINITY else max(soft, 1024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def running(end=signal.SIGTERM, said=""):
+    """Yield the port of a server; afterwards it must end at the signal and have written nothing but ``said``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        assert "브라우저에서 127.0.0.1:" in line, process.communicate()
+        yield int(re.search(r":(\d+)", line).group(1)), process
+    finally:
+        if process.poll() is None:
+            process.send_signal(end)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (-end if end == signal.SIGTERM else 0, "") and re.fullmatch(said, out)
+
+
+@pytest.fixture(scope="module")
+def port():
+    with running() as (port, _):
+        yield port
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def head(line, *headers):
+    return "\r\n".join((f"{line} HTTP/1.1", "Host: localhost", *headers, "", "")).encode()
+
+
+def answer(connection):
+    """Return status and sentence of the reply on a connection."""
+    with http.client.HTTPResponse(connection) as reply:
+        reply.begin()
+        content = json.loads(reply.read())
+    return reply.status, content["detail"] if isinstance(content, dict) else content
+
+
+def ask(port, line="GET /health", *headers, body=b""):
+    with connect(port) as connection:
+        connection.sendall(head(line, *headers, f"Content-Length: {len(body)}", "Connection: close") + body)
+        return answer(connection)
+
+
+@pytest.mark.parametrize("sent", [b"", head("GET /health")[:-2]], ids=["silent", "half a head"])
+def test_many_connections_that_ask_for_nothing(port, sent):
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            connection = stack.enter_context(connect(port))
+            with contextlib.suppress(OSError):  # It may be closed already to make room.
+                connection.sendall(sent)
+        start = time.monotonic()
+        assert ask(port) == (200, "ok")
+        assert time.monotonic() - start < 5
+    assert ask(port) == (200, "ok")
+
+
+@pytest.mark.parametrize("before", [0, 15], ids=["first request", "after others"])
+def test_head_that_drips(port, before):
+    with connect(port) as connection:
+        for _ in range(before):  # for longer than a head may take
+            connection.sendall(head("GET /health"))
+            assert answer(connection) == (200, "ok")
+            time.sleep(0.1)
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        start = time.monotonic()
+        connection.settimeout(0.1)
+        got = b""
+        while not got and time.monotonic() - start < 10:
+            connection.sendall(b"X: y\r\n")
+            with contextlib.suppress(TimeoutError):
+                got = connection.recv(1000)
+        assert got.startswith(b"HTTP/1.1 408 ") and serving.SENTENCES[408].encode() in got
+        assert 0.5 < time.monotonic() - start < 5
+
+
+def test_connection_without_a_request_is_closed(port):
+    with connect(port) as connection:
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+        assert 0.5 < time.monotonic() - start < 5
+
+
+def test_body_that_stalls(port):
+    with connect(port) as connection:
+        connection.sendall(head("POST /form", FORM, "Content-Length: 1000") + OPENING)
+        assert answer(connection) == (408, serving.SENTENCES[408])
+
+
+def test_answer_that_is_not_taken(port):
+    with connect(port) as connection:
+        connection.sendall(head("GET /large"))
+        time.sleep(2)
+        got = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(2**20):
+                got += len(part)
+        assert 0 < got < 2**25
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "body", "status"),
+    [
+        ("POST /form", [FORM], OPENING + b"\r\n\r\n" + b"a" * 2_000_000 + b"\r\n--b--\r\n", 400),
+        ("POST /form", [FORM], OPENING + b'; filename="' + b"a" * 1_000_000, 400),
+        ("POST /form", [FORM], b"--b\r\nX: " + b"a" * 1_000_000, 400),
+        ("POST /form", [FORM], b"--b\r\n" + b"X: a\r\n" * 200_000, 400),
+        ("POST /form", [FORM], OPENING + b"\r\n\r\n" + bytes(5 * 2**20), 413),
+        ("GET /health", ["X: " + "a" * 600_000], b"", 400),
+        ("GET /health", [f"X-{number}: a" for number in range(60_000)], b"", 400),
+        ("GET /" + "a" * 600_000, [], b"", 400),
+    ],
+    ids=["field", "file name", "part header", "part headers", "body", "header", "headers", "path"],
+)
+def test_too_large_is_said_to_a_client_that_still_sends(port, line, headers, body, status):
+    got, sentence = ask(port, line, *headers, body=body)
+    assert (got, sentence) == (status, serving.SENTENCES[status])
+
+
+def test_body_without_a_length(port):
+    with connect(port) as connection:
+        body = OPENING + b'; filename="a"\r\n\r\n' + bytes(5 * 2**20)
+        chunk = b"%x\r\n%s\r\n" % (len(body), body)
+        connection.sendall(head("POST /form", FORM, "Transfer-Encoding: chunked") + chunk)
+        assert answer(connection) == (413, serving.SENTENCES[413])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00" + bytes(300) + b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",  # no Host
+        head("GET / /"),
+        head("POST /form", FORM, "Content-Length: -5"),
+        head("POST /form", FORM, "Transfer-Encoding: chunked") + b"zz\r\n",
+        head("POST /health", "Transfer-Encoding: chunked") + b"zz\r\n",  # whose answer, 405, comes too late
+        head("POST /form", FORM, "Transfer-Encoding: chunked", "Expect: 100-continue") + b"zz\r\n",
+    ],
+)
+def test_malformed_requests(port, sent):
+    with connect(port) as connection:
+        connection.sendall(sent)
+        assert answer(connection) == (400, serving.SENTENCES[400])
+
+
+def test_malformed_rest_after_the_answer(port):
+    with connect(port) as connection:
+        connection.sendall(head("POST /health", "Transfer-Encoding: chunked"))
+        assert answer(connection)[0] == 405
+        connection.sendall(b"zz\r\n" * 1000)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+
+
+def test_pipelined_requests(port):
+    with connect(port) as connection:
+        connection.sendall(head("GET /health") * 2 + head("GET /health", "Connection: close"))
+        everything = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert everything.count(b"HTTP/1.1 200 OK") == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("LOCALHOST:80", 200),
+        ("[::1]:8000", 200),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example:8000", 403),
+        ("localhost@evil.example", 403),
+        ("192.168.0.1", 403),
+        ("[", 403),
+        ("", 403),
+    ],
+)
+def test_host(port, host, status):
+    with connect(port) as connection:
+        connection.sendall(f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert answer(connection)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 200),
+        (["Sec-Fetch-Site: none"], 200),
+        (["Origin: http://localhost", "Sec-Fetch-Site: same-origin"], 200),
+        (["Sec-Fetch-Site: cross-site"], 403),
+        (["Sec-Fetch-Site: same-site"], 403),
+        (["Origin: http://evil.example"], 403),
+        (["Origin: http://localhost:3000"], 403),
+        (["Origin: null"], 403),
+        (["Origin: "], 403),
+    ],
+)
+def test_origin(port, headers, status):
+    got, sentence = ask(port, "POST /form", FORM, *headers, body=OPENING + b"\r\n\r\na\r\n--b--\r\n")
+    assert got == status and sentence == (["file"] if status == 200 else serving.SENTENCES[403])
+    assert ask(port, "GET /health", *headers) == (
+        200,
+        "ok",
+    )  # Reading changes nothing and is not shown to others.
+
+
+def test_another_address_answers_every_host():
+    sent = []
+
+    async def app(scope, receive, send):
+        sent.append(dict(scope["headers"])[b"host"])
+
+    scope = {"type": "http", "method": "GET", "headers": [(b"host", b"my-computer:8000")]}
+    step = serving._Guard(app, local=False)(scope, None, None)
+    with pytest.raises(StopIteration):
+        step.send(None)
+    assert sent == [b"my-computer:8000"]
+
+
+def start_post(port, stack):
+    """Return a connection on which a request is under way and waits for its body of one byte."""
+    connection = stack.enter_context(connect(port))
+    connection.sendall(head("POST /body", "Content-Length: 1", "Expect: 100-continue"))
+    assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    return connection
+
+
+def finish_posts(connections):
+    for connection in connections:
+        connection.sendall(b"a")
+    assert [answer(connection) for connection in connections] == [(200, "a")] * len(connections)
+
+
+def test_more_requests_than_there_is_room_for(port):
+    with contextlib.ExitStack() as stack:
+        busy = [start_post(port, stack) for _ in range(serving.CONNECTIONS)]
+        assert ask(port) == (503, serving.SENTENCES[503])
+        finish_posts(busy)
+    assert ask(port) == (200, "ok")
+
+
+def test_clients_that_leave(port):
+    end = time.monotonic() + 20
+    while ask(port)[0] == 200 and time.monotonic() < end:
+        for _ in range(20):
+            with connect(port) as connection:
+                connection.sendall(head("POST /slow"))
+    assert ask(port) == (503, serving.SENTENCES[503])
+    while ask(port)[0] == 503 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert ask(port) == (200, "ok")
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_accepted_requests_are_finished(end):
+    said = "받은 요청 8개를 마치고 끝냅니다. .*\n"
+    with contextlib.ExitStack() as stack, running(end, said) as (port, process):
+        stack.enter_context(connect(port))  # an idle one
+        busy = [start_post(port, stack) for _ in range(8)]
+        process.send_signal(end)
+        time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            connect(port)
+        finish_posts(busy)
+        process.wait(10)
