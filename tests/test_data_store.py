@@ -36,6 +36,7 @@ LOADERS = {
     "texts/instructions_ko.jsonl": data.instructions_ko,
     "texts/glove.npz": data.glove,
     "unseen/clothes.npz": unseen.clothes,
+    "unseen/digits.npz": unseen.digits,
     "unseen/objects.png": unseen.objects,
     "unseen/flowers/tulips/tulips_149.jpg": unseen_flowers,
     "unseen/reviews_en.tsv": lambda: unseen.reviews("en"),

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -50,8 +51,9 @@ def read(path: Path) -> NotebookNode:
     except FileNotFoundError:
         raise StudyError(f"{path} 노트북이 없으니 경로를 확인하세요.") from None
     except Exception as error:
+        quoted = shlex.quote(str(path))
         raise StudyError(
-            f"{path} 파일이 깨져 노트북으로 읽을 수 없으니 복사해 둔 뒤 git checkout -- {path} 로 되돌리세요."
+            f"{path} 파일이 깨져 노트북으로 읽을 수 없으니 복사해 둔 뒤 `git checkout -- {quoted}`로 되돌리세요."
         ) from error
 
 

@@ -60,7 +60,7 @@ def digits() -> images.Arrays:
     if profile.is_full():
         pictures, labels = images.mnist()[1]
         return np.roll(pictures, 1, axis=2), labels
-    return tuple(fetch.read_npz(FOLDER / "digits.npz", ("x", "y")).values())
+    return tuple(fetch.read_npz(store.path("unseen/digits.npz"), ("x", "y")).values())
 
 
 @contextmanager
