@@ -135,7 +135,7 @@ def test_a_damaged_notebook_of_the_course_does_not_stop_the_others(course):
     report = prepare(course)
     assert report.new == [LECTURE, SOLUTION]
     (line,) = report.left
-    assert "복사해 둔 뒤 git checkout" in line
+    assert "복사해 둔 뒤 `git checkout" in line
 
 
 def test_answers_written_in_the_course_itself_come_along(course):
