@@ -84,6 +84,7 @@ def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
         "--nbval",
         "-q",
         "-rA",
+        "--color=no",
         "-p",
         "no:cacheprovider",
         "-p",
@@ -95,5 +96,6 @@ def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
     marks = {
         int(number): mark for mark, number in re.findall(r"^(PASSED|FAILED) .*Cell (\d+)", run.stdout, re.M)
     }
-    assert marks == {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}
+    expected = {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}
+    assert marks == expected, run.stdout + run.stderr
     assert "저장된 수 0.99, 나온 수 0.91" in run.stdout

@@ -1,6 +1,7 @@
 """The session and the verdict: right, wrong and blank answers, and answers that attack the grader."""
 
 import builtins
+import os
 import sys
 from unittest import mock
 
@@ -142,7 +143,8 @@ def test_exit_in_a_notebook_does_not_end_the_kernel(monkeypatch):
     from ipykernel.zmqshell import ZMQInteractiveShell
     from IPython.core.autocall import ZMQExitAutocall
 
-    shell = ZMQInteractiveShell()
+    with mock.patch.dict(os.environ):  # The shell asks programs for colours, which later tests would get.
+        shell = ZMQInteractiveShell()
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     leave = ZMQExitAutocall(shell)
     assert grade(double, attack(leave)) == (WRONG, practice.EXIT_MESSAGE)
