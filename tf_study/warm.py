@@ -15,7 +15,6 @@ whichever way the session ends.
 import contextlib
 import functools
 import importlib
-import importlib.util
 import json
 import os
 import re
