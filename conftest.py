@@ -1,5 +1,6 @@
 """pytest configuration that cannot be said in pyproject.toml: how notebooks are compared, and a browser."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from nbval.plugin import IPyNbFile
 
 import nbval_approx
-from tf_study import warm
+from tf_study import notebooks, warm
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -25,6 +26,8 @@ def pytest_configure(config):
     # Set here because a path in addopts would be relative to the folder pytest is started in.
     if config.option.nbval_sanitize_with is None:
         config.option.nbval_sanitize_with = str(Path(__file__).parent / "tests" / "nbval_sanitize.cfg")
+    # Units are dealt out as pytest_collection_modifyitems orders them, not by their number of tests.
+    config.option.loadscopereorder = False
     if config.option.nbval and warm.usable() and not hasattr(config, "workerinput"):
         config.add_cleanup(warm.start())  # pytest-xdist's workers use what this one starts.
 
@@ -38,6 +41,16 @@ def pytest_xdist_make_scheduler(config, log):
         _split_scope = staticmethod(work_unit)
 
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several workers, deal out the longest notebooks first, so that none is left alone with one at the end.
+
+    What has no stored seconds, the package's tests and the graders', comes before them all.
+    """
+    if hasattr(config, "workerinput"):
+        stored = {path.as_posix(): cost for path, cost in notebooks.seconds().items()}
+        items.sort(key=lambda item: -stored.get(work_unit(item.nodeid), math.inf))
 
 
 def work_unit(nodeid):
