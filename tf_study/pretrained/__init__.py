@@ -12,7 +12,7 @@ The others, and the unquantized originals, are on the Hugging Face hub: :func:`h
 
 from tf_study.pretrained.e5 import e5_small
 from tf_study.pretrained.lite0 import efficientnet_lite0
-from tf_study.pretrained.smollm2 import smollm2
+from tf_study.pretrained.smol import smollm2
 from tf_study.pretrained.store import available, hub, path
 
 __all__ = ["available", "e5_small", "efficientnet_lite0", "hub", "path", "smollm2"]

@@ -45,16 +45,16 @@ KERAS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "beta": 
 def e5_small():
     """Return the model as transformers' TensorFlow class, and its tokenizer.
 
-    Importing that class turns ``tf.keras`` into Keras 2, unless ``tf.keras`` was used before.
-
     Returns:
         ``(TFBertModel, tokenizer)``: the model has no pooling layer, use ``last_hidden_state``.
 
     Raises:
         StudyError: if the model is not here, see ``python main.py models``.
     """
+    import tensorflow as tf
     import transformers
 
+    tf.keras.Model  # noqa: B018  Settles tf.keras on Keras 3; transformers' TensorFlow classes want Keras 2.
     sizes, state = read(store.path("e5_small"))
     model = transformers.TFBertModel(transformers.BertConfig(**sizes), add_pooling_layer=False)
     model(np.zeros((1, 1), np.int32))  # makes the variables
