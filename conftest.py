@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from nbval.plugin import IPyNbFile
+from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
+import nbval_models
 from tf_study import notebooks, warm
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -65,6 +66,21 @@ def pytest_collectstart(collector):
     if isinstance(collector, IPyNbFile):
         collector.skip_compare += ("stderr",)
         collector.setup = warm.kernels(collector.path)(collector.setup)  # It starts the notebook's kernel.
+
+
+def pytest_itemcollected(item):
+    if isinstance(item, IPyNbCell):
+        needed = nbval_models.names(item.cell.metadata.get("tags", []))
+        if needed.intersection(nbval_models.missing()):
+            item.options["check"] = False
+
+
+def pytest_terminal_summary(terminalreporter):
+    # Quiet runs say nothing of what was skipped.
+    if missing := nbval_models.missing():
+        terminalreporter.write_line(
+            f"{', '.join(missing)} 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니 make models를 실행하세요."
+        )
 
 
 @pytest.fixture

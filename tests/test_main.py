@@ -52,7 +52,7 @@ def copy(tmp_path, monkeypatch):
 
 
 def test_without_a_package_every_command_says_what_to_do():
-    for arguments in (["list"], ["data"], ["study"]):
+    for arguments in (["list"], ["data"], ["models"], ["study"]):
         result = subprocess.run(
             [sys.executable, "-S", "main.py", *arguments], cwd=ROOT, capture_output=True, text=True
         )
@@ -67,7 +67,7 @@ def test_without_a_package_every_command_says_what_to_do():
 def test_a_wrong_command_is_said_in_korean(capsys):
     with pytest.raises(SystemExit) as caught:
         main.main(["fly"])
-    assert caught.value.code == 2 and "'list', 'data', 'study'" in capsys.readouterr().err
+    assert caught.value.code == 2 and "'list', 'data', 'models', 'study'" in capsys.readouterr().err
 
 
 def test_list_shows_every_built_notebook_and_the_progress(capsys, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 from nbval_approx import reconcile, tolerance
 from tf_study import curriculum, notebooks
+from tf_study.pretrained import catalog
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,25 @@ def test_tolerance():
             tolerance([tag])
 
 
+def run_cells(tmp_path, cells, **variables):
+    """Run ``pytest --nbval`` on cells (source, stored text, tags, ...); return its output and each cell's mark."""
+    notebook = nbformat.v4.new_notebook()
+    for count, (source, stored, tags, *_) in enumerate(cells, start=1):
+        cell = nbformat.v4.new_code_cell(source, execution_count=count, metadata={"tags": tags})
+        if stored:
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")]
+        notebook.cells.append(cell)
+    notebooks.write(notebook, tmp_path / "cells.ipynb")
+    root = str(curriculum.ROOT)
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-rA", "--color=no"]
+    command += ["-p", "no:cacheprovider", "-p", "conftest"]
+    command += ["--rootdir", root, "-c", f"{root}/pyproject.toml", str(tmp_path / "cells.ipynb")]
+    environment = {**os.environ, "PYTHONPATH": root, "FRESH": "1", **variables}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+    marks = re.findall(r"^(PASSED|FAILED) .*Cell (\d+)", run.stdout, re.M)
+    return run.stdout + run.stderr, {int(number): mark for mark, number in marks}
+
+
 def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
     """One notebook, one run: which cells fail, and what is said of them."""
     measure = "print('정확도 0.91')"
@@ -69,33 +89,28 @@ def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
         (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-06)", [], True),
         (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-05)", [], False),
     )
-    notebook = nbformat.v4.new_notebook()
-    for count, (source, stored, tags, _) in enumerate(cells, start=1):
-        cell = nbformat.v4.new_code_cell(source, execution_count=count, metadata={"tags": tags})
-        if stored:
-            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")]
-        notebook.cells.append(cell)
-    notebooks.write(notebook, tmp_path / "cells.ipynb")
-    root = str(curriculum.ROOT)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "-q",
-        "-rA",
-        "--color=no",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "conftest",
-    ]
-    command += ["--rootdir", root, "-c", f"{root}/pyproject.toml", str(tmp_path / "cells.ipynb")]
-    environment = {**os.environ, "PYTHONPATH": root, "FRESH": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
-    marks = {
-        int(number): mark for mark, number in re.findall(r"^(PASSED|FAILED) .*Cell (\d+)", run.stdout, re.M)
-    }
-    expected = {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}
-    assert marks == expected, run.stdout + run.stderr
-    assert "저장된 수 0.99, 나온 수 0.91" in run.stdout
+    out, marks = run_cells(tmp_path, cells)
+    assert marks == {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}, out
+    assert "저장된 수 0.99, 나온 수 0.91" in out
+
+
+def test_a_cell_of_a_missing_model_is_run_but_not_compared(tmp_path):
+    use = "if pretrained.available('efficientnet_lite0'):\n    print('파라미터 4,652,008개')"
+    cells = (
+        ("from tf_study import pretrained", "", []),
+        (use, "파라미터 4,652,008개", ["model:efficientnet_lite0"]),
+        (use, "파라미터 4,652,008개", []),
+        ("raise ValueError", "", ["model:efficientnet_lite0"]),
+    )
+    cache = {"TF_STUDY_CACHE": str(tmp_path / "cache"), "TF_STUDY_DATA": ""}
+    out, marks = run_cells(tmp_path, cells, **cache)
+    assert marks == {0: "PASSED", 1: "PASSED", 2: "FAILED", 3: "FAILED"}, out
+    assert "efficientnet_lite0 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니" in out
+    (model,) = (model for model in catalog.CATALOG if model.name == "efficientnet_lite0")
+    for file in model.files:  # Of the right size: enough to be here.
+        (tmp_path / "cache" / "models").mkdir(parents=True)
+        with open(tmp_path / "cache" / "models" / file.name, "wb") as content:
+            content.truncate(file.size)
+    changed = [(use, "파라미터 5개", ["model:efficientnet_lite0"])]
+    out, marks = run_cells(tmp_path, [*cells[:2], *changed], **cache)
+    assert marks == {0: "PASSED", 1: "PASSED", 2: "FAILED"}, out

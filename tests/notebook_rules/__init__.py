@@ -13,7 +13,7 @@ from tf_study import curriculum, notebooks
 
 from . import first_edition
 from .cells import ROOT, Context
-from .every import clean_run, compared_share, file_size, links, metadata, no_private_text, setup_first
+from .every import clean_run, compared_share, file_size, links, metadata, models, no_private_text, setup_first
 from .lecture import (
     estimated_minutes,
     hands_on,
@@ -41,7 +41,7 @@ from .source import cell_length, code_shape, font_sizes, formatted, no_rebinding
 
 Rule = Callable[..., Iterator[str]]
 
-EVERY = (clean_run, metadata, file_size, links, no_private_text, korean, setup_first)
+EVERY = (clean_run, metadata, models, file_size, links, no_private_text, korean, setup_first)
 STYLE = (compared_share, one_sense, notation, code_shape, font_sizes)
 PRACTICE = (practice_structure, problem_titles, own_practice, solution_raises)
 CODE = (cell_length, rhythm, no_rebinding, no_verdicts)

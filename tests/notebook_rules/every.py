@@ -1,5 +1,6 @@
 """Rules for every notebook: stored outputs, file, links."""
 
+import ast
 import functools
 import re
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 import nbval_approx
+import nbval_models
 from tf_study import curriculum, notebooks
 
-from .cells import CODE, LINK, ROOT, Context, code_cells, first_line, printed, tags_of, text_of
+from .cells import CODE, LINK, ROOT, Context, code_cells, first_line, printed, tags_of, text_of, tree_of
 
 MAX_BYTES = 600_000
 MAX_OUTPUT_LINES = 30
@@ -34,9 +36,25 @@ def clean_run(notebook: NotebookNode, context: Context) -> Iterator[str]:
         if lines > MAX_OUTPUT_LINES:
             yield f"출력이 {lines}줄로 {MAX_OUTPUT_LINES}줄을 넘습니다: {first_line(cell)}"
         if "[생략]" in printed(cell):
-            yield f"비교하지 않은 기준이 있으니 make advanced 뒤에 다시 실행하세요: {first_line(cell)}"
+            yield f"비교하지 않은 기준이 있으니 make advanced models 뒤에 다시 실행하세요: {first_line(cell)}"
         if cell.source.rstrip().endswith(";"):
             yield f"줄 끝의 ;는 nbval에서 출력을 감추지 못합니다: {first_line(cell)}"
+
+
+def models(notebook: NotebookNode, context: Context) -> Iterator[str]:
+    """A cell that uses a packaged model has its tag, and does nothing where the model is not.
+
+    It asks ``if pretrained.available(...):``, or an earlier cell did and it asks for that answer.
+    """
+    for cell in code_cells(notebook):
+        needed = nbval_models.names(tags_of(cell))
+        for name in needed - set(nbval_models.PACKAGED):
+            yield f"{nbval_models.PREFIX}{name} 태그의 모델은 패키지에 없습니다: {first_line(cell)}"
+        for name in set(re.findall(r"pretrained\.(?:available|path)\(\"(\w+)\"", cell.source)) - needed:
+            yield f"{name} 모델을 쓰는 셀이니 {nbval_models.PREFIX}{name} 태그를 다세요: {first_line(cell)}"
+        guarded = (ast.If, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign)
+        if needed and not all(isinstance(node, guarded) for node in tree_of(cell.source).body):
+            yield f"모델이 없을 때에도 실행되는 문장이 있으니 if 안에 쓰세요: {first_line(cell)}"
 
 
 def metadata(notebook: NotebookNode, context: Context) -> Iterator[str]:

@@ -272,14 +272,22 @@ def cache_folder() -> Path:
 def _folders() -> list[Path]:
     """Return the folders to search: the learner's own, this package's cache, those of Keras."""
     folders = [cache_folder(), _keras_home() / "datasets", _keras_home() / "models"]
-    if os.environ.get(DATA_VARIABLE):
-        own = Path(os.environ[DATA_VARIABLE]).expanduser()
-        if not own.is_dir():
-            raise StudyError(
-                f"{DATA_VARIABLE}가 가리키는 {own} 폴더가 없으니 경로를 고치거나 변수를 지우세요."
-            )
-        folders.insert(0, own)
-    return folders
+    own = own_folder()
+    return folders if own is None else [own, *folders]
+
+
+def own_folder() -> Path | None:
+    """Return the learner's own folder of data and models, ``$TF_STUDY_DATA``; ``None`` if there is none.
+
+    Raises:
+        StudyError: if the variable names a folder that does not exist.
+    """
+    if not os.environ.get(DATA_VARIABLE):
+        return None
+    own = Path(os.environ[DATA_VARIABLE]).expanduser()
+    if not own.is_dir():
+        raise StudyError(f"{DATA_VARIABLE}가 가리키는 {own} 폴더가 없으니 경로를 고치거나 변수를 지우세요.")
+    return own
 
 
 def arrays(name: str) -> tuple[Split, Split]:
