@@ -20,7 +20,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 TARGET = 0.80
 MAX_PARAMETERS = 60_000
@@ -355,7 +355,7 @@ def residual_net(answer):
     expect_close(default, 0.2, "rate의 기본값")
 
 
-@problem("목표 정확도까지 학습", minutes=20)
+@problem("목표 정확도까지 학습", minutes=20, seconds=TRAINING_SECONDS)
 def train_classifier(answer):
     """Train by the learner's function and measure on pictures that no function of ``tf_study.data`` returns.
 

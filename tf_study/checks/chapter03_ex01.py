@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 
 from tf_study.checks.schedules import keras_cosine
 from tf_study.expect import expect, expect_array, expect_close, expect_parts, expect_type, untouched
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 keras = tf.keras
 STEPS = 6
@@ -339,7 +339,7 @@ def warmup_cosine(answer):
         expect_close(got, keras_cosine(step, 0.3, 10, 100, 0.03), f"정수 하나 step = {step}")
 
 
-@problem("공정한 비교", minutes=20)
+@problem("공정한 비교", minutes=20, seconds=TRAINING_SECONDS)
 def compare_optimizers(answer):
     """Same weights, same batches, one history per optimizer."""
     opt = keras.optimizers

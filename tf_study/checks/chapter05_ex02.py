@@ -18,7 +18,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 keras, layers = tf.keras, tf.keras.layers
@@ -331,7 +331,7 @@ def _unfrozen(answer: Callable, backbone, prefixes: tuple, case: str) -> None:
     expect(_same(before, backbone.get_weights()), f"{case}: 가중치의 값이 바뀌었습니다.")
 
 
-@problem("두 단계 학습", minutes=15)
+@problem("두 단계 학습", minutes=15, seconds=TRAINING_SECONDS)
 def fit_two_stages(answer):
     """Stage one moves the head only, stage two the named layers too, at its own rate."""
     rng = np.random.default_rng(505)
@@ -502,7 +502,7 @@ def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
     )
 
 
-@problem("꽃 사진 분류", minutes=10)
+@problem("꽃 사진 분류", minutes=10, seconds=TRAINING_SECONDS)
 def predict_flowers(answer):
     """Accuracy on flowers that no loader returns, in files whose names do not tell the class.
 

@@ -18,7 +18,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 keras, layers = tf.keras, tf.keras.layers
 TARGET = 0.80
@@ -382,7 +382,7 @@ def _chosen(answer: Callable, logits, labels, precision: float, case: str, expec
     expect_close(got[1], right[1], f"{case}: 재현율", mistakes=mistakes)
 
 
-@problem("영화평 분류", minutes=15)
+@problem("영화평 분류", minutes=15, seconds=TRAINING_SECONDS)
 def predict_reviews(answer):
     """Accuracy on reviews that no loader returns, in another order, alone, few at a time and with tags.
 

@@ -19,7 +19,7 @@ from tf_study.expect import (
     expect_parts,
     expect_type,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 TARGET = pick(small=0.80, full=0.82)
@@ -362,7 +362,7 @@ def _both_dropouts(answer: Callable, rng: np.random.Generator) -> None:
     expect(losses[0] != losses[1], "fit에서 드롭아웃이 꺼집니다. call에 training 인자가 있는지 보세요.")
 
 
-@problem("리뷰 분류", minutes=15)
+@problem("리뷰 분류", minutes=15, seconds=TRAINING_SECONDS)
 def classify(answer):
     """Accuracy on reviews that no loader returns, in another order, alone and few at a time.
 

@@ -22,7 +22,7 @@ from tf_study.expect import (
     expect_returned,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 LIMIT = pick(small=250_000, full=1_000_000)  # parameters of one network
@@ -280,7 +280,7 @@ def _flat(weights: list) -> np.ndarray:
     return np.concatenate([np.ravel(w) for w in weights])
 
 
-@problem("학습 한 걸음", minutes=15)
+@problem("학습 한 걸음", minutes=15, seconds=TRAINING_SECONDS)
 def train_step(answer):
     """One step of SGD against double precision, eagerly and in a graph."""
     for number, (case, (batch, normalize, rates, smooth, graph)) in enumerate(
@@ -373,7 +373,7 @@ def measure(images) -> tuple[float, int, float]:
     return float(distance), int((digits >= SHARE * len(images)).sum()), float((near < NEAR).mean())
 
 
-@problem("숫자 그리기", minutes=15)
+@problem("숫자 그리기", minutes=15, seconds=TRAINING_SECONDS)
 def draw_digits(answer):
     """Shape, range and freshness of the drawings, then the three numbers of the score on 1,000 of them."""
     images = _images(answer, 1000)

@@ -24,7 +24,7 @@ from tf_study.expect import (
 )
 from tf_study.models import llama
 from tf_study.models.llama import Config
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 TARGET = 0.90
 SYLLABLES, PERIODS = 20, (4, 10)  # As in the notebook's small profile.
@@ -537,7 +537,7 @@ def _check_count(count) -> None:
         expect(got == expected, f"{case}: {expected:,}개여야 하는데 {got:,}개입니다. {hint}".rstrip())
 
 
-@problem("학습과 생성", minutes=25)
+@problem("학습과 생성", minutes=25, seconds=TRAINING_SECONDS)
 def generate(answer):
     """Greedy tokens of a model whose answers are known and which counts what it reads; then the trained one."""
     rng = np.random.default_rng(1208)

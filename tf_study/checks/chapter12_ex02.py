@@ -23,7 +23,7 @@ from tf_study.expect import (
     untouched,
 )
 from tf_study.models.llama import SwiGLU
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 STEPS, BATCH, WIDTH, KINDS = 300, 128, 16, 4
 ERROR, SHARE = 0.40, 0.30  # what `fit` must reach; knowing only what all kinds share gives 0.75
@@ -623,7 +623,7 @@ def _task(seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     return draw
 
 
-@problem("균형 잡힌 학습", minutes=20)
+@problem("균형 잡힌 학습", minutes=20, seconds=TRAINING_SECONDS)
 def fit(answer):
     """Three steps, then training to the target, then the auxiliary loss alone; the log must tell the truth.
 
