@@ -121,23 +121,17 @@ def expect_integers(got, case: str) -> np.ndarray:
     return got
 
 
-def expect_learnable(owner, case: str) -> None:
-    """Raise :class:`Mismatch` unless a new layer or model can learn: nothing frozen, no kernel of equal numbers.
+def expect_trainable(owner, case: str) -> None:
+    """Raise :class:`Mismatch` if a layer or model holds a frozen weight.
 
     Args:
         owner: a Keras layer or model with weights.
         case: which call this was, in Korean.
     """
-    trainable = {id(weight) for weight in owner.trainable_weights}
+    learned = {id(weight) for weight in owner.trainable_weights}
     for weight in owner.weights:
-        if weight.name.startswith(("moving_", "seed")):  # Batch normalization and dropout keep these.
-            continue
-        expect(id(weight) in trainable, f"{case}: {weight.path}이 얼어 있어 학습되지 않습니다.")
-        values = np.asarray(weight)
-        expect(
-            values.ndim < 2 or values.size < 2 or np.ptp(values) > 0,
-            f"{case}: {weight.path}의 초깃값이 모두 같습니다. 무작위로 초기화하세요.",
-        )
+        kept = weight.name.startswith(("moving_", "seed"))  # By batch normalization and dropout.
+        expect(kept or id(weight) in learned, f"{case}: {weight.path}이 얼어 있어 학습되지 않습니다.")
 
 
 def expect_logits(got, shape: tuple[int, ...], case: str) -> np.ndarray:

@@ -264,6 +264,14 @@ def _stack(input_shape, units, num_classes, hidden="relu", last="softmax", rate=
 
 
 @RIGHT("build_sequential")
+def sequential_zero_head(input_shape, units, num_classes):
+    """An output layer that starts at zero, which learns as well."""
+    hidden = [L.Dense(n, activation="relu") for n in units]
+    output = L.Dense(num_classes, activation="softmax", kernel_initializer="zeros")
+    return keras.Sequential([keras.Input(input_shape), L.Flatten(), *hidden, output])
+
+
+@RIGHT("build_sequential")
 def sequential_added(input_shape, units, num_classes):
     """add() layer by layer, activations as layers, Reshape instead of Flatten."""
     model = keras.Sequential()
@@ -394,11 +402,11 @@ def _functional(
     options=None,
 ):
     x = keras.Input((n_in,))
-    h = L.Dense(width, activation="relu", name="stem")(x)
+    h = L.Dense(width, activation="relu", name="stem", **(options or {}))(x)
     f = L.Dense(hidden, activation=inner, name="inner")(h)
     f = L.Dense(width, activation=outer, name="outer")(f)
     r = (merge or (lambda h, f: L.Add()([h, f])))(h, f)
-    label = L.Dense(num_classes, activation="softmax", name="label", **(options or {}))(r)
+    label = L.Dense(num_classes, activation="softmax", name="label")(r)
     return x, r, label, L.Dense(1, activation=shoe, name="shoe")((drop or (lambda r: r))(r))
 
 
@@ -449,8 +457,8 @@ def functional_input_added(n_in, width, hidden, num_classes):
 WRONG.add("build_functional", _model, "Add the branch to itself.", merge=lambda h, f: L.Add()([f, f]))
 WRONG.add("build_functional", _model, "Multiply instead of adding.", merge=lambda h, f: L.Multiply()([h, f]))
 WRONG.add("build_functional", _model, "Dropout in front of the second output.", drop=L.Dropout(0.3))
-WRONG.add("build_functional", _model, "A head that does not learn.", options={"trainable": False})
-WRONG.add("build_functional", _model, "A kernel of zeros.", options={"kernel_initializer": "zeros"})
+WRONG.add("build_functional", _model, "A first layer that does not learn.", options={"trainable": False})
+WRONG.add("build_functional", _model, "A first layer of zeros.", options={"kernel_initializer": "zeros"})
 WRONG.add("build_functional", _model, "Average instead of adding.", merge=lambda h, f: L.Average()([h, f]))
 WRONG.add(
     "build_functional", _model, "Concatenate instead of adding.", merge=lambda h, f: L.Concatenate()([h, f])
@@ -986,11 +994,11 @@ class NetFrozen(NetRight):
 
 @WRONG("residual_net")
 class NetZeros(NetRight):
-    """The output layer starts with a kernel of zeros."""
+    """The first layer starts with a kernel of zeros."""
 
     def __init__(self, width, hidden, num_classes, rate=0.2, **kwargs):
         super().__init__(width, hidden, num_classes, rate, **kwargs)
-        self.head = L.Dense(num_classes, activation="softmax", kernel_initializer="zeros")
+        self.stem = L.Dense(width, activation="relu", kernel_initializer="zeros")
 
 
 @WRONG("residual_net")

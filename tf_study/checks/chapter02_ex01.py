@@ -16,9 +16,9 @@ from tf_study.expect import (
     expect,
     expect_close,
     expect_integers,
-    expect_learnable,
     expect_parts,
     expect_returned,
+    expect_trainable,
     expect_type,
     untouched,
 )
@@ -135,7 +135,8 @@ def build_sequential(answer):
         sizes = [int(np.prod(shape)), *units, classes]
         wanted = [s for a, b in zip(sizes[:-1], sizes[1:], strict=True) for s in ((a, b), (b,))]
         _expect_shapes(model, wanted, case)
-        expect_learnable(model, case)
+        expect_trainable(model, case)
+        _expect_random([w for w in model.weights if len(w.shape) > 1][:-1], case)
         weights = _randomize(model, rng)
         for batch in (1, 5):
             x = rng.normal(size=(batch, *shape)).astype(np.float32)
@@ -197,7 +198,8 @@ def build_functional(answer):
         for name, (rows, columns) in sizes.items():
             layer = model.get_layer(name)
             _expect_shapes(layer, [(rows, columns), (columns,)], f"{case}, {name} 층")
-            expect_learnable(layer, f"{case}, {name} 층")
+            expect_trainable(layer, f"{case}, {name} 층")
+            _expect_random(layer.weights[:1] if name in ("stem", "inner") else [], f"{case}, {name} 층")
             parts[name] = _randomize(layer, rng)
         for batch in (1, 6):
             x = rng.normal(size=(batch, n_in)).astype(np.float32)
@@ -440,6 +442,16 @@ def _expect_shapes(owner, wanted: list[tuple], case: str) -> None:
     expect(shapes == wanted, f"{case}: 가중치의 모양이 {_short(wanted)}여야 하는데 {_short(shapes)}입니다.")
 
 
+def _expect_random(kernels: list, case: str) -> None:
+    """Require kernels of hidden layers that do not start with equal numbers: their units would stay equal."""
+    for kernel in kernels:
+        values = np.asarray(kernel)
+        expect(
+            values.size < 2 or np.ptp(values) > 0,
+            f"{case}: {kernel.path}의 초깃값이 모두 같습니다. 무작위로 초기화하세요.",
+        )
+
+
 def _short(shapes: list[tuple]) -> str:
     return ", ".join(map(str, shapes)) or "없음"
 
@@ -504,7 +516,8 @@ def _net_weights(net, sizes: tuple[int, int, int, int], rng: np.random.Generator
         part = getattr(net, name, None)
         expect(isinstance(part, keras.layers.Layer), f"{case}: 속성 {name!r}에 층이 없습니다.")
         _expect_shapes(part, shapes, f"{case}, {name}")
-        expect_learnable(part, f"{case}, {name}")
+        expect_trainable(part, f"{case}, {name}")
+        _expect_random(part.weights[:1] if name == "stem" else [], f"{case}, {name}")
         parts[name] = [w.astype(float) for w in _randomize(part, rng)]
     count = sum(int(np.prod(s)) for shapes in wanted.values() for s in shapes)
     expect(

@@ -38,6 +38,7 @@ def tokenize(answer):
         "짝이 없는 <": ("I <3 it; 2 < 5", "i 3 it 2 5"),
         "can't와 won't": ("CAN'T, won't. Can’t WON’T", "can not will not can not will not"),
         "그 밖의 n't": ("isn't wasn’t COULDN'T", "is not was not could not"),
+        "따로 적은 n't": ("I do n't, and ca n't", "i do not and ca not"),
         "cannot과 not": ("cannot, not, knot", "cannot not knot"),
         "부정이 아닌 아포스트로피": ("'They're' the film’s, I'd say", "they re the film s i d say"),
         "영어에 없는 글자": ("A café in Amélie: très bon", "a café in amélie très bon"),

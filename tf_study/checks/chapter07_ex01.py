@@ -17,6 +17,7 @@ from tf_study.expect import (
     expect_close,
     expect_logits,
     expect_parts,
+    expect_trainable,
     expect_type,
 )
 from tf_study.practice import TRAINING_SECONDS, problem
@@ -306,6 +307,7 @@ def TextClassifier(answer):  # noqa: N802 (named after the learner's class)
         count = v * d + n * (4 * (d * d + d) + 2 * d * d_ff + d_ff + d + 4 * d) + 2 * d + (d + 1) * c
         real = model.count_params()
         expect(real == count, f"{case}: 파라미터가 {count}개여야 하는데 {real}개입니다.")
+        expect_trainable(model, case)
         _draw(model, rng)
         got = expect_logits(model(tf.constant(ids)), (4, c), case)
         expected = [_logits(model, s) for s in sentences]
