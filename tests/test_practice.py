@@ -3,10 +3,13 @@
 import builtins
 import os
 import sys
+import time
 from unittest import mock
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_study import compare, expect, practice
 from tf_study.errors import StudyError
@@ -50,16 +53,12 @@ def test_grade(answer, mark, message):
 
 
 def test_an_error_inside_a_tf_function_is_said_without_the_listing():
-    import tensorflow as tf
-
     mark, message = grade(double, tf.function(lambda x: tf.matmul(x, x)))
     assert mark == WRONG and "Error" in message
     assert "in user code" not in message and "File" not in message and ".py" not in message
 
 
 def test_grade_shows_what_a_layer_raised_without_what_keras_adds():
-    import tensorflow as tf
-
     class Broken(tf.keras.layers.Layer):
         def call(self, x):
             return tf.matmul(x, tf.ones((3, 3)))
@@ -70,8 +69,6 @@ def test_grade_shows_what_a_layer_raised_without_what_keras_adds():
 
 
 def test_numpy_inside_a_tf_function_is_wrong_and_not_blank():
-    import tensorflow as tf
-
     mark, message = grade(double, tf.function(lambda x: tf.constant(2 * np.asarray(x))))
     assert mark == WRONG and message == practice.SYMBOLIC_MESSAGE
 
@@ -204,10 +201,74 @@ def test_an_answer_may_add_names_and_change_its_own_module():
     del np._noted
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        (np, "allclose", lambda *args, **kwargs: True),
+        (np, "asarray", lambda value, *args, **kwargs: np.zeros(3)),
+        (tf.debugging, "assert_near", lambda *args, **kwargs: None),
+        (tf.math, "abs", tf.zeros_like),
+        (keras.ops, "matmul", lambda a, b: a),
+        (expect, "expect", lambda condition, message: None),
+        (builtins, "all", lambda values: True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_what_an_earlier_cell_replaced_is_put_back_and_named(module, name, new):
+    right = getattr(module, name)
+    grade(double, lambda x: 2 * x)  # As Practice does, this remembers what the modules hold.
+    setattr(module, name, new)
+    mark, message = grade(double, lambda x: 3 * x)
+    assert getattr(module, name) is right and mark == WRONG
+    setattr(module, name, new)
+    mark, message = grade(double, lambda x: 2 * x)
+    assert getattr(module, name) is right
+    assert mark == WRONG and f".{name}" in message
+    assert grade(double, lambda x: 2 * x)[0] == SOLVED
+
+
+class Agreeable:
+    """An object that is equal to everything and becomes whatever array the grader compares it with."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __array__(self, *args, **kwargs):
+        frame = sys._getframe()
+        while frame := frame.f_back:
+            if "expected" in frame.f_locals:
+                return np.asarray(frame.f_locals["expected"])
+        return 2 * self.x
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class AgreeableArray(np.ndarray):
+    """The same as a kind of array."""
+
+    def __eq__(self, other):
+        return True
+
+    def __sub__(self, other):
+        return np.zeros(self.shape)
+
+    __rsub__ = __sub__
+
+
+@pytest.mark.parametrize("make", [Agreeable, lambda x: x.view(AgreeableArray), lambda x: [Agreeable(x)]])
+def test_an_object_that_computes_its_value_when_it_is_compared_is_no_answer(make):
+    mark, message = grade(double, make)
+    assert mark == WRONG and "형이" in message
+
+
 @pytest.fixture
 def quiz(monkeypatch):
-    monkeypatch.setattr(practice, "load", lambda name: {"double": double})
-    return Practice("chapter00/ex00")
+    with monkeypatch.context() as patch:
+        patch.setattr(practice, "load", lambda name: {"double": double})
+        return Practice("chapter00/ex00")
 
 
 def test_what_an_answer_prints_stands_below_the_verdict_and_is_short(quiz, capsys):
@@ -245,6 +306,25 @@ def test_a_session_scores_and_demands_everything(quiz, capsys):
     assert "점수: 1 / 1" in out
     with pytest.raises(StudyError, match="triple"):
         quiz.check("triple", lambda x: x)
+
+
+def test_an_answer_without_end_is_one_sentence_that_names_the_line(quiz, capsys):
+    def answer(x):
+        while x.ndim:
+            x = +x
+
+    quiz.check("double", answer, seconds=0.05)
+    out = capsys.readouterr().out
+    assert out.startswith("❌ 두 배: 0.05초가 지나도 끝나지 않아 멈추었습니다.") and out.count("\n") == 1
+    assert "'while x.ndim:'" in out or "'x = +x'" in out
+    assert "seconds=0.5" in out
+
+
+def test_every_problem_has_a_generous_limit_of_its_own():
+    assert double.seconds == practice.SECONDS
+    assert problem("긴 학습", minutes=5, seconds=7)(unsolved).seconds == 7
+    mark, message = grade(problem("멈춤", 5, seconds=0.05)(lambda answer: answer()), lambda: time.sleep(20))
+    assert mark == WRONG and message.startswith("0.05초")
 
 
 def test_unknown_practice_is_one_korean_sentence():

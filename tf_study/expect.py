@@ -114,6 +114,26 @@ def expect_array(got, case: str) -> np.ndarray:
         raise Mismatch(f"{case}: 길이가 다른 것들을 배열로 바꿀 수 없습니다.") from None
 
 
+def expect_integers(got, case: str) -> np.ndarray:
+    """Return ``got`` as an array if it holds integers, else raise :class:`Mismatch`."""
+    got = expect_array(got, case)
+    expect(got.dtype.kind in "iu", f"{case}: 정수여야 하는데 자료형이 {got.dtype}입니다.")
+    return got
+
+
+def expect_trainable(owner, case: str) -> None:
+    """Raise :class:`Mismatch` if a layer or model holds a frozen weight.
+
+    Args:
+        owner: a Keras layer or model with weights.
+        case: which call this was, in Korean.
+    """
+    learned = {id(weight) for weight in owner.trainable_weights}
+    for weight in owner.weights:
+        kept = weight.name.startswith(("moving_", "seed"))  # By batch normalization and dropout.
+        expect(kept or id(weight) in learned, f"{case}: {weight.path}이 얼어 있어 학습되지 않습니다.")
+
+
 def expect_logits(got, shape: tuple[int, ...], case: str) -> np.ndarray:
     """Return ``got`` as an array if it holds finite real numbers of this shape, else raise :class:`Mismatch`.
 

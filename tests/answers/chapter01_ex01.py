@@ -606,6 +606,26 @@ def gradients_no_tape(x):
 
 
 @WRONG("logsumexp_gradients")
+def gradients_copied_tape(x):
+    """Return the tape's gradient and a copy of it."""
+    by_tape = _tape_gradient(x)
+    return by_tape, tf.identity(by_tape)
+
+
+@WRONG("logsumexp_gradients")
+def gradients_two_tapes(x):
+    """Take both from tapes."""
+    return _tape_gradient(x), _tape_gradient(x)
+
+
+@WRONG("logsumexp_gradients")
+def gradients_unused_tape(x):
+    """Ask a tape, and return the formula twice."""
+    _tape_gradient(x)
+    return tf.nn.softmax(x), tf.exp(x - tf.reduce_logsumexp(x))
+
+
+@WRONG("logsumexp_gradients")
 def gradients_unstable_hand(x):
     """exp of the raw values overflows."""
     return _tape_gradient(x), tf.exp(x) / tf.reduce_sum(tf.exp(x))

@@ -165,6 +165,24 @@ def count_layer_by_layer(sizes, batch_norm):
 
 
 @WRONG("count_parameters")
+def count_floats(sizes, batch_norm):
+    """The right numbers as floats."""
+    norm = 2 * sum(sizes[1:-1]) * batch_norm
+    return float(_dense_count(sizes) + norm), float(norm)
+
+
+@WRONG("count_parameters")
+def count_eats_the_list(sizes, batch_norm):
+    """Take the given list apart."""
+    dense = norm = 0
+    while len(sizes) > 1:
+        n_in = sizes.pop(0)
+        dense += (n_in + 1) * sizes[0]
+        norm += 2 * sizes[0] * (batch_norm and len(sizes) > 1)
+    return dense + norm, norm
+
+
+@WRONG("count_parameters")
 def count_no_bias(sizes, batch_norm):
     """Forget the biases."""
     norm = 2 * sum(sizes[1:-1]) * batch_norm
@@ -238,11 +256,19 @@ def count_example(sizes, batch_norm):
     return (29, 6) if batch_norm else (23, 0)
 
 
-def _stack(input_shape, units, num_classes, hidden="relu", last="softmax", rate=None):
-    layers = [L.Dense(n, activation=hidden) for n in units]
+def _stack(input_shape, units, num_classes, hidden="relu", last="softmax", rate=None, **options):
+    layers = [L.Dense(n, activation=hidden, **options) for n in units]
     dropout = [] if rate is None else [L.Dropout(rate)]
-    output = L.Dense(num_classes, activation=last)
+    output = L.Dense(num_classes, activation=last, **options)
     return keras.Sequential([keras.Input(input_shape), L.Flatten(), *layers, *dropout, output])
+
+
+@RIGHT("build_sequential")
+def sequential_zero_head(input_shape, units, num_classes):
+    """An output layer that starts at zero, which learns as well."""
+    hidden = [L.Dense(n, activation="relu") for n in units]
+    output = L.Dense(num_classes, activation="softmax", kernel_initializer="zeros")
+    return keras.Sequential([keras.Input(input_shape), L.Flatten(), *hidden, output])
 
 
 @RIGHT("build_sequential")
@@ -274,6 +300,16 @@ WRONG.add("build_sequential", _stack, "Sigmoid instead of softmax.", last="sigmo
 WRONG.add("build_sequential", _stack, "Hidden layers without activation.", hidden=None)
 WRONG.add("build_sequential", _stack, "tanh instead of ReLU.", hidden="tanh")
 WRONG.add("build_sequential", _stack, "A dropout layer that nobody asked for.", rate=0.5)
+WRONG.add("build_sequential", _stack, "Kernels that start at zero.", kernel_initializer="zeros")
+WRONG.add("build_sequential", _stack, "Kernels that start at one.", kernel_initializer="ones")
+WRONG.add("build_sequential", _stack, "Layers that do not learn.", trainable=False)
+
+
+@WRONG("build_sequential")
+def sequential_appends(input_shape, units, num_classes):
+    """Append the output layer's size to the given list."""
+    units.append(num_classes)
+    return _stack(input_shape, units[:-1], units[-1])
 
 
 @WRONG("build_sequential")
@@ -353,14 +389,25 @@ def sequential_nothing(input_shape, units, num_classes):
     _stack(input_shape, units, num_classes)
 
 
-def _functional(n_in, width, hidden, num_classes, merge=None, inner="relu", outer=None, shoe="sigmoid"):
+def _functional(
+    n_in,
+    width,
+    hidden,
+    num_classes,
+    merge=None,
+    inner="relu",
+    outer=None,
+    shoe="sigmoid",
+    drop=None,
+    options=None,
+):
     x = keras.Input((n_in,))
-    h = L.Dense(width, activation="relu", name="stem")(x)
+    h = L.Dense(width, activation="relu", name="stem", **(options or {}))(x)
     f = L.Dense(hidden, activation=inner, name="inner")(h)
     f = L.Dense(width, activation=outer, name="outer")(f)
     r = (merge or (lambda h, f: L.Add()([h, f])))(h, f)
     label = L.Dense(num_classes, activation="softmax", name="label")(r)
-    return x, r, label, L.Dense(1, activation=shoe, name="shoe")(r)
+    return x, r, label, L.Dense(1, activation=shoe, name="shoe")((drop or (lambda r: r))(r))
 
 
 def _model(*args, **kwargs):
@@ -409,6 +456,9 @@ def functional_input_added(n_in, width, hidden, num_classes):
 
 WRONG.add("build_functional", _model, "Add the branch to itself.", merge=lambda h, f: L.Add()([f, f]))
 WRONG.add("build_functional", _model, "Multiply instead of adding.", merge=lambda h, f: L.Multiply()([h, f]))
+WRONG.add("build_functional", _model, "Dropout in front of the second output.", drop=L.Dropout(0.3))
+WRONG.add("build_functional", _model, "A first layer that does not learn.", options={"trainable": False})
+WRONG.add("build_functional", _model, "A first layer of zeros.", options={"kernel_initializer": "zeros"})
 WRONG.add("build_functional", _model, "Average instead of adding.", merge=lambda h, f: L.Average()([h, f]))
 WRONG.add(
     "build_functional", _model, "Concatenate instead of adding.", merge=lambda h, f: L.Concatenate()([h, f])
@@ -931,6 +981,24 @@ class NetDefaultRate(NetRight):
 
     def __init__(self, width, hidden, num_classes, rate=0.5, **kwargs):
         super().__init__(width, hidden, num_classes, rate, **kwargs)
+
+
+@WRONG("residual_net")
+class NetFrozen(NetRight):
+    """The first layer does not learn."""
+
+    def __init__(self, width, hidden, num_classes, rate=0.2, **kwargs):
+        super().__init__(width, hidden, num_classes, rate, **kwargs)
+        self.stem.trainable = False
+
+
+@WRONG("residual_net")
+class NetZeros(NetRight):
+    """The first layer starts with a kernel of zeros."""
+
+    def __init__(self, width, hidden, num_classes, rate=0.2, **kwargs):
+        super().__init__(width, hidden, num_classes, rate, **kwargs)
+        self.stem = L.Dense(width, activation="relu", kernel_initializer="zeros")
 
 
 @WRONG("residual_net")

@@ -35,6 +35,20 @@ def steps_numpy_integers(histories, target):
 
 
 @WRONG("steps_to_target")
+def steps_cleaned_in_place(histories, target):
+    """Replace NaN in the given arrays."""
+    for losses in histories.values():
+        losses[np.isnan(losses)] = np.inf
+    return steps_by_loop(histories, target)
+
+
+@WRONG("steps_to_target")
+def steps_taken_out(histories, target):
+    """Take every history out of the given dictionary."""
+    return steps_by_loop({name: histories.pop(name) for name in list(histories)}, target)
+
+
+@WRONG("steps_to_target")
 def steps_argmax(histories, target):
     """Take argmax of the condition, which is 0 where nothing holds."""
     return _ranked({name: int(np.argmax(losses <= target)) for name, losses in histories.items()})
@@ -562,6 +576,14 @@ def warmup_one_by_one(step, peak, warmup_steps, total_steps, floor=0.0):
         ) / 2
 
     return np.vectorize(rate, otypes=[float])(step) if np.ndim(step) else rate(step)
+
+
+@WRONG("warmup_cosine")
+def cosine_in_place(step, peak, warmup_steps, total_steps, floor=0.0):
+    """Limit the given steps in place."""
+    if isinstance(step, np.ndarray):
+        np.minimum(step, total_steps, out=step)
+    return warmup_piecewise(step, peak, warmup_steps, total_steps, floor)
 
 
 @WRONG("warmup_cosine")

@@ -208,6 +208,32 @@ for _change, _what in {
 
 
 @WRONG("stratified_split")
+def split_python_random(labels, val, test, seed):
+    """Seed and use Python's global generator."""
+    random.seed(seed)
+    return _split_by(
+        labels, val, test, lambda order: np.array(random.sample(order.tolist(), len(order)), int)
+    )
+
+
+@WRONG("stratified_split")
+def split_rotated(labels, val, test, seed):
+    """Begin at another place for every seed, but keep the order."""
+    return _split_by(labels, val, test, lambda order: np.roll(order, seed))
+
+
+def _split_by(labels, val, test, arrange):
+    parts = [], [], []
+    for k in np.unique(labels):
+        order = arrange(np.flatnonzero(labels == k))
+        a = round(val * len(order))
+        b = a + round(test * len(order))
+        for part, chosen in zip(parts, (order[b:], order[:a], order[a:b]), strict=True):
+            part.append(chosen)
+    return tuple(np.sort(np.concatenate(part)) for part in parts)
+
+
+@WRONG("stratified_split")
 def split_global(labels, val, test, seed):
     """Seed and use the global generator."""
     np.random.seed(seed)
@@ -295,6 +321,18 @@ def decode_grey_by_hand(data, size):
     image = tf.cond(tf.shape(image)[2] == 1, lambda: tf.repeat(image, 3, axis=2), lambda: image)
     image = tf.reshape(tf.cast(image, tf.float32), tf.concat([[1], tf.shape(image)[:2], [3]], axis=0))
     return tf.squeeze(tf.image.resize(image, (size, size)), axis=0) / 255.0
+
+
+@WRONG("decode_image")
+def decode_by_256(data, size):
+    """Divide by 256."""
+    return _resized(data, size) / 256
+
+
+@WRONG("decode_image")
+def decode_rounded_down(data, size):
+    """Turn the resized picture into integers first."""
+    return tf.cast(tf.cast(_resized(data, size), tf.uint8), tf.float32) / 255
 
 
 @WRONG("decode_image")
@@ -633,6 +671,12 @@ def augment_folded(image, label, seed):
 
 
 @WRONG("augment")
+def augment_only_tensor_seeds(image, label, seed):
+    """Add to the seed, which a pair of numbers does not allow."""
+    return _augment(image, label, seed, seed + 1000)
+
+
+@WRONG("augment")
 def augment_same_seed(image, label, seed):
     """Give both operations the same seed."""
     return _augment(image, label, seed, seed)
@@ -878,6 +922,15 @@ for _change, _what in {
     "none": "Return nothing.",
 }.items():
     WRONG.add("write_shards", _write, _what, change=_change)
+
+
+@WRONG("write_shards")
+def write_and_remove(paths, labels, folder, num_shards):
+    """Take what is broken out of the given list."""
+    skipped = _write(paths, labels, folder, num_shards)
+    for path in skipped:
+        paths.remove(path)
+    return skipped
 
 
 @WRONG("read_shards")

@@ -192,6 +192,8 @@ WRONG.add("mbconv", _block, "Leave squeeze-and-excitation out.", no_gate=True)
 WRONG.add("mbconv", _block, "Activate after the projection.", last=True)
 WRONG.add("mbconv", _block, "Use ReLU6 as in MobileNetV2.", act=tf.nn.relu6)
 WRONG.add("mbconv", _block, "Add 1 instead of 0.001 to the variance.", eps=1.0)
+WRONG.add("mbconv", _block, "Add nothing to the variance.", eps=0.0)
+WRONG.add("mbconv", _block, "Add 0.00001 to the variance, as PyTorch does.", eps=1e-5)
 WRONG.add("mbconv", _block, "Do not pad.", padding="VALID")
 
 
@@ -537,6 +539,13 @@ def diagnose_python(logits, labels, top):
     spread = [float(np.exp(row.astype(float) - row.max()).sum()) for row in logits]
     wrong = [n for n, (label, got) in enumerate(pairs) if label != got]
     return matrix, recall, sorted(wrong, key=lambda n: spread[n])[:top]
+
+
+@WRONG("diagnose")
+def diagnose_floats(logits, labels, top):
+    """A matrix of floats."""
+    matrix, recall, chosen = _diagnose(logits, labels, top)
+    return matrix.astype(float), recall, chosen
 
 
 WRONG.add("diagnose", _diagnose, "Put the predictions into the rows.", transpose=True)

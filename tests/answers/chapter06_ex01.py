@@ -57,6 +57,12 @@ WRONG.add("tokenize", _tokens, "Treat can't and won't as all others: ca not, wo 
 
 
 @WRONG("tokenize")
+def tokens_attached_only(text):
+    """Spell n't out behind a word only."""
+    return _tokens(re.sub(r"(?<!\w)n['’]t", "n t", text.lower()))
+
+
+@WRONG("tokenize")
 def tokens_dont(text):
     """Drop the apostrophe, so that don't becomes dont."""
     return _tokens(text.replace("'", "").replace(CURLY, ""))

@@ -56,6 +56,7 @@ def clean_groups(text):
 WRONG.add("normalize_review", _clean, "Leave the text decomposed.", form=None)
 WRONG.add("normalize_review", _clean, "Use NFKC, which replaces the compatibility jamo.", form="NFKC")
 WRONG.add("normalize_review", _clean, "Collapse digits as well.", pattern=r"(\S)\1{2,}")
+WRONG.add("normalize_review", _clean, "Keep every digit of Unicode.", pattern=r"([^\s\d])\1{2,}")
 WRONG.add("normalize_review", _clean, "Keep one letter instead of two.", kept=r"\1")
 WRONG.add("normalize_review", _clean, "Collapse Hangul only.", pattern=r"([ㄱ-ㅣ가-힣])\1{2,}")
 WRONG.add("normalize_review", _clean, "Collapse spaces, not tabs or line breaks.", blanks=" +", ends=" ")
@@ -151,6 +152,14 @@ def _counts(documents):
 
 def _numbered(ranked, start=2):
     return {w: i for i, w in enumerate(ranked, start=start)}
+
+
+@WRONG("build_vocabulary")
+def vocabulary_zero_is_no_limit(documents, min_count, max_size):
+    """Take a limit of 0 for none."""
+    counts = _counts(documents)
+    ranked = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
+    return _numbered(ranked[:max_size] if max_size else ranked)
 
 
 @WRONG("build_vocabulary")

@@ -418,6 +418,15 @@ class Pooled(_Classifier):
 
 
 @WRONG("TextClassifier")
+class Frozen(_Classifier):
+    """The embedding does not learn."""
+
+    def __init__(self, vocab, classes, d, heads, d_ff, blocks, dropout):
+        super().__init__(vocab, classes, d, heads, d_ff, blocks, dropout)
+        self.embedding.trainable = False
+
+
+@WRONG("TextClassifier")
 class Untold(_Classifier):
     """Leave out ``training``, so that fit switches dropout off."""
 

@@ -516,6 +516,12 @@ def draw_copies(n):
 
 
 @WRONG("draw_digits")
+def draw_moved_copies(n):
+    """Hand over training pictures, moved by one pixel."""
+    return np.roll(_real(n), 1, axis=2)
+
+
+@WRONG("draw_digits")
 def draw_noised_copies(n):
     """Hand over training pictures with noise."""
     return _noised(_real(n), 0.1)

@@ -514,6 +514,24 @@ class _Llama(keras.Model):
 RIGHT("MiniLlama")(_Llama)
 
 
+@WRONG("MiniLlama")
+class FloatCount(_Llama):
+    """Count in floats."""
+
+    @staticmethod
+    def parameter_count(config):
+        return float(_Llama.parameter_count(config))
+
+
+@WRONG("MiniLlama")
+class FrozenHead(_Llama):
+    """The output matrix does not learn."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.head.trainable = False
+
+
 @RIGHT("MiniLlama")
 class KerasLlama(keras.Model):
     """Weights of keras.layers, which the names point to; the count from the sizes of the weights."""

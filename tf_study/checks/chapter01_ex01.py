@@ -287,6 +287,13 @@ def logsumexp_gradients(answer):
         # exp(x - logsumexp(x)) in float32 is off by 2e-5 at the largest values.
         expect_close(by_tape, expected, f"{case}, 테이프", 1e-4, dtype=np.float32, mistakes=mistakes)
         expect_close(by_hand, expected, f"{case}, 손으로 구한 식", 1e-4, dtype=np.float32, mistakes=mistakes)
+    # Of a length not seen before, so that a tf.function is traced again.
+    x = rng.normal(size=9).astype(np.float32)
+    with _doubled_tape():
+        by_tape, by_hand = answer(tf.constant(x))
+    case = "테이프가 두 배를 돌려줄 때"
+    expect_close(by_tape, 2 * softmax(x), f"{case}, 테이프: 첫 결과가 tape.gradient의 값이 아닙니다", 1e-4)
+    expect_close(by_hand, softmax(x), f"{case}, 손으로 구한 식: 둘째 결과도 테이프에서 나왔습니다", 1e-4)
 
 
 @problem("로지스틱 회귀의 기울기", minutes=15)
@@ -511,6 +518,18 @@ def _tape_calls(case: str) -> Iterator[list]:
             if any(result is None for result in results):
                 raise Mismatch(f"{case}: {UNWATCHED}") from None
             raise
+
+
+@contextlib.contextmanager
+def _doubled_tape() -> Iterator[None]:
+    """Let tapes in the block return twice the gradient, which tells what comes from a tape."""
+    gradient = tf.GradientTape.gradient  # jacobian calls it, too.
+
+    def double(*args, **kwargs):
+        return tf.nest.map_structure(lambda value: 2 * value, gradient(*args, **kwargs))
+
+    with mock.patch.object(tf.GradientTape, "gradient", double):
+        yield
 
 
 @contextlib.contextmanager

@@ -15,12 +15,14 @@ from tf_study.expect import (
     Mismatch,
     expect,
     expect_close,
+    expect_integers,
     expect_parts,
     expect_returned,
+    expect_trainable,
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 TARGET = 0.80
 MAX_PARAMETERS = 60_000
@@ -71,9 +73,10 @@ def count_parameters(answer):
     for sizes in ([4, 3, 2], [784, 128, 10], [5, 1], [2, 3, 7, 5, 6], [7, 7, 7], [1, 1, 1, 1]):
         for batch_norm in (False, True):
             case = f"sizes={sizes}, batch_norm={batch_norm}"
-            trainable, frozen = expect_parts(
-                answer(list(sizes), batch_norm), ("학습하는 수", "학습하지 않는 수"), case
-            )
+            given = list(sizes)
+            with untouched(case, given):
+                counts = expect_parts(answer(given, batch_norm), ("학습하는 수", "학습하지 않는 수"), case)
+            trainable, frozen = (expect_integers(count, case) for count in counts)
             layers = [keras.Input((sizes[0],))]
             for index, size in enumerate(sizes[1:], start=1):
                 layers.append(keras.layers.Dense(size))
@@ -121,7 +124,9 @@ def build_sequential(answer):
     for shape, units, classes in cases:
         case = f"input_shape={shape}, units={units}, num_classes={classes}"
         keras.utils.set_random_seed(203)
-        model = answer(shape, list(units), classes)
+        given = list(units)
+        with untouched(case, given):
+            model = answer(shape, given, classes)
         expect_type(model, keras.Sequential, case)
         expect(
             model.built,
@@ -130,6 +135,8 @@ def build_sequential(answer):
         sizes = [int(np.prod(shape)), *units, classes]
         wanted = [s for a, b in zip(sizes[:-1], sizes[1:], strict=True) for s in ((a, b), (b,))]
         _expect_shapes(model, wanted, case)
+        expect_trainable(model, case)
+        _expect_random([w for w in model.weights if len(w.shape) > 1][:-1], case)
         weights = _randomize(model, rng)
         for batch in (1, 5):
             x = rng.normal(size=(batch, *shape)).astype(np.float32)
@@ -191,6 +198,8 @@ def build_functional(answer):
         for name, (rows, columns) in sizes.items():
             layer = model.get_layer(name)
             _expect_shapes(layer, [(rows, columns), (columns,)], f"{case}, {name} 층")
+            expect_trainable(layer, f"{case}, {name} 층")
+            _expect_random(layer.weights[:1] if name in ("stem", "inner") else [], f"{case}, {name} 층")
             parts[name] = _randomize(layer, rng)
         for batch in (1, 6):
             x = rng.normal(size=(batch, n_in)).astype(np.float32)
@@ -231,7 +240,7 @@ def build_functional(answer):
                         f"{name} 층에 시그모이드가 아니라 소프트맥스가 있습니다.": softmax(z, axis=1),
                     },
                 )
-            expect_close(model(x, training=True)["label"], outputs["label"], f"{case}, training=True", 1e-6)
+                expect_close(model(x, training=True)[name], outputs[name], f"{case}, training=True", 1e-6)
 
 
 @problem("잔차 층", minutes=15)
@@ -355,7 +364,7 @@ def residual_net(answer):
     expect_close(default, 0.2, "rate의 기본값")
 
 
-@problem("목표 정확도까지 학습", minutes=20)
+@problem("목표 정확도까지 학습", minutes=20, seconds=TRAINING_SECONDS)
 def train_classifier(answer):
     """Train by the learner's function and measure on pictures that no function of ``tf_study.data`` returns.
 
@@ -433,6 +442,16 @@ def _expect_shapes(owner, wanted: list[tuple], case: str) -> None:
     expect(shapes == wanted, f"{case}: 가중치의 모양이 {_short(wanted)}여야 하는데 {_short(shapes)}입니다.")
 
 
+def _expect_random(kernels: list, case: str) -> None:
+    """Require kernels of hidden layers that do not start with equal numbers: their units would stay equal."""
+    for kernel in kernels:
+        values = np.asarray(kernel)
+        expect(
+            values.size < 2 or np.ptp(values) > 0,
+            f"{case}: {kernel.path}의 초깃값이 모두 같습니다. 무작위로 초기화하세요.",
+        )
+
+
 def _short(shapes: list[tuple]) -> str:
     return ", ".join(map(str, shapes)) or "없음"
 
@@ -497,6 +516,8 @@ def _net_weights(net, sizes: tuple[int, int, int, int], rng: np.random.Generator
         part = getattr(net, name, None)
         expect(isinstance(part, keras.layers.Layer), f"{case}: 속성 {name!r}에 층이 없습니다.")
         _expect_shapes(part, shapes, f"{case}, {name}")
+        expect_trainable(part, f"{case}, {name}")
+        _expect_random(part.weights[:1] if name == "stem" else [], f"{case}, {name}")
         parts[name] = [w.astype(float) for w in _randomize(part, rng)]
     count = sum(int(np.prod(s)) for shapes in wanted.values() for s in shapes)
     expect(

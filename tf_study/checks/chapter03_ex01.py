@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 
 from tf_study.checks.schedules import keras_cosine
 from tf_study.expect import expect, expect_array, expect_close, expect_parts, expect_type, untouched
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 keras = tf.keras
 STEPS = 6
@@ -58,7 +58,10 @@ def steps_to_target(answer):
         ),
     }
     for case, (histories, target, first) in cases.items():
-        got = answer({name: np.array(losses) for name, losses in histories.items()}, target)
+        given = {name: np.array(losses) for name, losses in histories.items()}
+        with untouched(case, *given.values()):
+            got = answer(given, target)
+        expect(list(given) == list(histories), f"{case}: 받은 사전을 바꾸었습니다. 새 리스트에 담으세요.")
         expect_type(got, list, case)
         expect(
             all(isinstance(item, tuple) and len(item) == 2 for item in got),
@@ -305,7 +308,8 @@ def warmup_cosine(answer):
     }
     for case, (steps, peak, warmup, total, floor) in cases.items():
         expected = keras_cosine(steps, peak, warmup, total, floor)
-        got = answer(steps.copy(), peak, warmup, total, floor)
+        with untouched(case, steps):
+            got = answer(steps, peak, warmup, total, floor)
         late = keras_cosine(steps, peak, 0, total, floor)
         ramp = np.minimum(steps / max(warmup, 1), 1) if warmup else np.ones(steps.shape)
         longer = keras_cosine(np.maximum(steps - warmup, 0), peak, 0, total, floor)
@@ -339,7 +343,7 @@ def warmup_cosine(answer):
         expect_close(got, keras_cosine(step, 0.3, 10, 100, 0.03), f"정수 하나 step = {step}")
 
 
-@problem("공정한 비교", minutes=20)
+@problem("공정한 비교", minutes=20, seconds=TRAINING_SECONDS)
 def compare_optimizers(answer):
     """Same weights, same batches, one history per optimizer."""
     opt = keras.optimizers

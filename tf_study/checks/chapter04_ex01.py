@@ -1,6 +1,7 @@
 """Checks of practice 4.1: from a folder of JPEG files to batches, over TFRecord shards."""
 
 import io
+import random
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -89,11 +90,11 @@ def stratified_split(answer):
     }
     names = ["훈련", "검증", "테스트"]
     for case, (labels, val, test) in cases.items():
-        state = np.random.get_state()[1].copy()
+        state, other = np.random.get_state()[1].copy(), random.getstate()
         with untouched(f"{case}, 레이블", labels):
             parts = _split(answer, labels, val, test, 7, case)
         expect(
-            np.array_equal(state, np.random.get_state()[1]),
+            np.array_equal(state, np.random.get_state()[1]) and other == random.getstate(),
             f"{case}: 전역 난수를 썼습니다. np.random.default_rng(seed)로 만든 생성기를 쓰세요.",
         )
         together = np.concatenate(parts)
@@ -131,6 +132,11 @@ def stratified_split(answer):
             len(never) == 0,
             f"{case}: 번호 {len(never)}개가 한 번도 {name} 세트에 들지 않았습니다. 클래스 안에서 무작위로 골라야 합니다.",
         )
+    kinds = len({tuple(part[shuffled[part] == 1]) for _, part, _ in splits})  # Two of eleven: 55 pairs.
+    expect(
+        kinds > 25,
+        f"{case}: 11개에서 2개를 뽑은 검증 세트가 {kinds}가지뿐입니다. 시작하는 자리만 바꾸지 말고 무작위로 고르세요.",
+    )
 
 
 @problem("JPEG 바이트를 그림 텐서로", minutes=5)
@@ -163,6 +169,19 @@ def decode_image(answer):
                 "[-1, 1]로 옮겼습니다.": expected * 2 - 1,
             },
         )
+    # Blocks of one colour, which every decoder gets exactly; the pixel in the middle lies between two levels.
+    halves = np.repeat([[0] * 8 + [255] * 8], 8, axis=0)[..., None].repeat(3, axis=-1).astype(np.uint8)
+    expected = tf.image.resize(halves, (5, 5)).numpy()
+    expect_close(
+        answer(tf.constant(_jpeg(halves)), 5),
+        expected / 255,
+        "반은 검고 반은 흰 그림",
+        tol=1e-4,
+        mistakes={
+            "256이 아니라 255로 나눕니다.": expected / 256,
+            "크기를 맞춘 뒤 정수로 바꾸어 소수점 아래를 잃었습니다.": np.floor(expected) / 255,
+        },
+    )
     for case, size in (("map 안에서 크기 12로", 12), ("map 안에서 크기 7로", 7)):
         raws = [_jpeg(pixels) for pixels, _ in cases.values()]
         dataset = tf.data.Dataset.from_tensor_slices(raws).map(lambda raw, size=size: answer(raw, size))
@@ -239,6 +258,14 @@ def augment(answer):
     rng = np.random.default_rng(405)
     middle = rng.uniform(0.3, 0.6, (6, 8, 3)).astype(np.float32)
     extreme = np.round(rng.uniform(size=(6, 8, 3))).astype(np.float32)
+    pixels = np.float32([0.5, 0.99])
+    parts = answer(tf.constant(pixels.repeat(3).reshape(1, 2, 3)), 3, (1, 2))
+    image, label = expect_parts(parts, ("그림", "레이블"), "예시")
+    image = expect_array(image, "예시, 그림")
+    expect(image.shape == (1, 2, 3), f"예시: 그림의 모양이 (1, 2, 3)이어야 하는데 {image.shape}입니다.")
+    delta = float(image.min()) - 0.5
+    expect_close(np.sort(image[0, :, 0]), np.minimum(pixels + delta, 1), "예시, 두 픽셀")
+    expect_close(label, 3, "예시, 레이블", tol=0)
     count = 240
     seeds = np.stack([np.arange(count), 7 * np.arange(count) + 1], axis=1)
     for case, dtype in (("정수 레이블 int64", tf.int64), ("정수 레이블 int32", tf.int32)):
@@ -339,7 +366,8 @@ def write_shards(answer):
                 paths.append(str(source / f"{index:02d}.jpg"))
                 Path(paths[-1]).write_bytes(content)
             labels = 5 * np.arange(len(paths)) % 7
-            skipped = answer(list(paths), labels.copy(), target, shards)
+            with untouched(case, paths, labels):
+                skipped = answer(paths, labels, target, shards)
             expect_type(skipped, list, case)
             broken = [path for path, content in zip(paths, contents, strict=True) if not _readable(content)]
             _expect_files(

@@ -22,7 +22,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 keras = tf.keras
@@ -246,7 +246,7 @@ def build_network(answer):
         expect_close(model(x, training=True), logits(training=True), f"{case}, 훈련할 때의 로짓", tol=1e-3)
 
 
-@problem("뒤집기와 옮겨 자르기", minutes=10)
+@problem("뒤집기와 옮겨 자르기", minutes=10, seconds=TRAINING_SECONDS)
 def augment(answer):
     """Every picture must be one of its crops or mirrored crops, drawn independently and evenly."""
     rng = np.random.default_rng(530)
@@ -331,7 +331,7 @@ def augment(answer):
     )
 
 
-@problem("훈련", minutes=15)
+@problem("훈련", minutes=15, seconds=TRAINING_SECONDS)
 def train(answer):
     """Two tiny trainings whose pictures, order, schedule and history are recorded, and which are then replayed."""
     cases = {"나누어떨어지는 배치": (12, 5, 4, 4, 0.05), "예시의 걸음 수": (20, 7, 8, 10, 0.02)}
@@ -381,7 +381,7 @@ def train(answer):
         _check_history(history, got, start, pictures, labels, count, batches, peak, case)
 
 
-@problem("목표 정확도", minutes=5)
+@problem("목표 정확도", minutes=5, seconds=TRAINING_SECONDS)
 def classify(answer):
     """Accuracy on pictures that no loader returns, and the same label alone as in a batch.
 

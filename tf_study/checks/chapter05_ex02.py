@@ -14,11 +14,12 @@ from tf_study.expect import (
     expect_accuracy,
     expect_array,
     expect_close,
+    expect_integers,
     expect_parts,
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 keras, layers = tf.keras, tf.keras.layers
@@ -87,6 +88,17 @@ def mbconv(answer):
     expect_close(answer(x, weights, 1), x + 0.5, "예시, 스트라이드 1")
     expect_close(answer(x, weights, 2), np.full((1, 1, 1, 1), 0.5), "예시, 스트라이드 2")
     expect_close(answer(x[:, :1, :1], weights, 2), np.full((1, 1, 1, 1), 0.5), "스트라이드 2인 픽셀 하나")
+    flat = {**weights, "project": (blank, one, one / 2, one, np.full(1, 0.003, np.float32))}
+    expect_close(
+        answer(x, flat, 1),
+        x + 0.5 - 1 / np.sqrt(0.004),
+        "분산이 0.003으로 작은 배치 정규화",
+        mistakes={
+            "분산에 ε = 0.001을 더하지 않았습니다.": x + 0.5 - 1 / np.sqrt(0.003),
+            "ε이 0.001이 아니라 0.00001입니다.": x + 0.5 - 1 / np.sqrt(0.00301),
+            "ε을 제곱근 밖에서 더했습니다.": x + 0.5 - 1 / (np.sqrt(0.003) + 0.001),
+        },
+    )
     rng = np.random.default_rng(502)
     cases = {  # Block → stride, channels of the input, shapes of the input.
         "block1a": (1, 32, [(2, 4, 4), (1, 5, 3)]),
@@ -331,7 +343,7 @@ def _unfrozen(answer: Callable, backbone, prefixes: tuple, case: str) -> None:
     expect(_same(before, backbone.get_weights()), f"{case}: 가중치의 값이 바뀌었습니다.")
 
 
-@problem("두 단계 학습", minutes=15)
+@problem("두 단계 학습", minutes=15, seconds=TRAINING_SECONDS)
 def fit_two_stages(answer):
     """Stage one moves the head only, stage two the named layers too, at its own rate."""
     rng = np.random.default_rng(505)
@@ -463,7 +475,7 @@ def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
     guess = logits.argmax(1)
     matrix = confusion_matrix(labels, guess, labels=range(classes))
     expect_close(
-        got[0],
+        expect_integers(got[0], f"{case}: 혼동 행렬"),
         matrix,
         f"{case}: 혼동 행렬",
         tol=0,
@@ -502,7 +514,7 @@ def _diagnosed(answer: Callable, logits, labels, top: int, case: str) -> None:
     )
 
 
-@problem("꽃 사진 분류", minutes=10)
+@problem("꽃 사진 분류", minutes=10, seconds=TRAINING_SECONDS)
 def predict_flowers(answer):
     """Accuracy on flowers that no loader returns, in files whose names do not tell the class.
 

@@ -17,9 +17,10 @@ from tf_study.expect import (
     expect_close,
     expect_logits,
     expect_parts,
+    expect_trainable,
     expect_type,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 TARGET = pick(small=0.80, full=0.82)
@@ -306,6 +307,7 @@ def TextClassifier(answer):  # noqa: N802 (named after the learner's class)
         count = v * d + n * (4 * (d * d + d) + 2 * d * d_ff + d_ff + d + 4 * d) + 2 * d + (d + 1) * c
         real = model.count_params()
         expect(real == count, f"{case}: 파라미터가 {count}개여야 하는데 {real}개입니다.")
+        expect_trainable(model, case)
         _draw(model, rng)
         got = expect_logits(model(tf.constant(ids)), (4, c), case)
         expected = [_logits(model, s) for s in sentences]
@@ -362,7 +364,7 @@ def _both_dropouts(answer: Callable, rng: np.random.Generator) -> None:
     expect(losses[0] != losses[1], "fit에서 드롭아웃이 꺼집니다. call에 training 인자가 있는지 보세요.")
 
 
-@problem("리뷰 분류", minutes=15)
+@problem("리뷰 분류", minutes=15, seconds=TRAINING_SECONDS)
 def classify(answer):
     """Accuracy on reviews that no loader returns, in another order, alone and few at a time.
 

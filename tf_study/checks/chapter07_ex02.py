@@ -22,7 +22,7 @@ from tf_study.expect import (
     expect_returned,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 LIMIT = pick(small=250_000, full=1_000_000)  # parameters of one network
@@ -280,7 +280,7 @@ def _flat(weights: list) -> np.ndarray:
     return np.concatenate([np.ravel(w) for w in weights])
 
 
-@problem("학습 한 걸음", minutes=15)
+@problem("학습 한 걸음", minutes=15, seconds=TRAINING_SECONDS)
 def train_step(answer):
     """One step of SGD against double precision, eagerly and in a graph."""
     for number, (case, (batch, normalize, rates, smooth, graph)) in enumerate(
@@ -346,7 +346,8 @@ def _judge() -> tuple:
     features = _strokes(train)
     pca = PCA(32, svd_solver="full").fit(features)
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05).fit(features, labels)
-    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(np.concatenate([train, test]))
+    known = NearestNeighbors(n_neighbors=1, algorithm="brute")
+    known.fit(_centred(np.concatenate([train, test])))
     return pca, np.diag(pca.explained_variance_), classifier, known
 
 
@@ -360,6 +361,17 @@ def _strokes(images) -> np.ndarray:
     return np.stack(parts, axis=-1).reshape(len(gx), -1)
 
 
+def _centred(images) -> np.ndarray:
+    """Return the pictures, (N, 784), moved by whole pixels so that their ink has its centre in the middle."""
+    images = np.reshape(images, (-1, 28, 28))
+    ink, place = images + 1.0 + 1e-6, np.arange(28)
+    total = ink.sum(axis=(1, 2))
+    down = np.rint(13.5 - (ink.sum(axis=2) @ place) / total).astype(int)
+    right = np.rint(13.5 - (ink.sum(axis=1) @ place) / total).astype(int)
+    moved = [np.roll(image, move, (0, 1)) for image, *move in zip(images, down, right, strict=True)]
+    return np.reshape(moved, (len(images), -1))
+
+
 def measure(images) -> tuple[float, int, float]:
     """Return the relative Fréchet distance, the number of digits drawn, and the share of copies."""
     pca, real, classifier, known = _judge()
@@ -369,11 +381,11 @@ def measure(images) -> tuple[float, int, float]:
     root = linalg.sqrtm(np.sqrt(real) @ own @ np.sqrt(real) + 1e-12 * np.eye(len(own))).real
     distance = (np.sum(points.mean(axis=0) ** 2) + np.trace(own + real) - 2 * np.trace(root)) / np.trace(real)
     digits = np.bincount(classifier.predict(features), minlength=10)
-    near = known.kneighbors(np.reshape(images, (len(images), -1)))[0][:, 0]
+    near = known.kneighbors(_centred(images))[0][:, 0]  # A copy that was moved is a copy.
     return float(distance), int((digits >= SHARE * len(images)).sum()), float((near < NEAR).mean())
 
 
-@problem("숫자 그리기", minutes=15)
+@problem("숫자 그리기", minutes=15, seconds=TRAINING_SECONDS)
 def draw_digits(answer):
     """Shape, range and freshness of the drawings, then the three numbers of the score on 1,000 of them."""
     images = _images(answer, 1000)

@@ -40,7 +40,7 @@ from tf_study.expect import (
     expect_type,
     untouched,
 )
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
 TARGET, LOST = 0.90, 0.01
@@ -429,7 +429,7 @@ def _interpret(interpreter, source: dict, target: dict, sample) -> np.ndarray:
     return (y - zero) * scale if target["dtype"] == np.int8 else y
 
 
-@problem("학습과 int8 추론", minutes=15)
+@problem("학습과 int8 추론", minutes=15, seconds=TRAINING_SECONDS)
 def classify(answer):
     """Accuracy of the three kinds on digits that no loader returns; int8 may lose one point.
 

@@ -17,14 +17,16 @@ from tf_study.expect import (
     expect,
     expect_array,
     expect_close,
+    expect_integers,
     expect_logits,
     expect_parts,
     expect_returned,
+    expect_trainable,
     expect_type,
 )
 from tf_study.models import llama
 from tf_study.models.llama import Config
-from tf_study.practice import problem
+from tf_study.practice import TRAINING_SECONDS, problem
 
 TARGET = 0.90
 SYLLABLES, PERIODS = 20, (4, 10)  # As in the notebook's small profile.
@@ -446,6 +448,7 @@ def MiniLlama(answer):  # noqa: N802 (named after the learner's class)
         count = llama.parameter_count(config)
         real = model.count_params()
         expect(real == count, f"{case}: 파라미터가 {count}개여야 하는데 모델에는 {real}개가 있습니다.")
+        expect_trainable(model, case)
         spread = float(np.std(np.asarray(model.embedding)))
         expect(0.6 < spread < 1.5, f"{case}: 임베딩의 표준편차가 1쯤이어야 하는데 {spread:.2f}입니다.")
         spread = float(np.std(np.asarray(model.head))) * config.width**0.5
@@ -523,7 +526,7 @@ def _check_count(count) -> None:
     ).items():
         got = count(config)
         case = f"{case}의 parameter_count"
-        expect_returned(got, case)
+        expect_integers(got, case)
         parts = llama.parameter_parts(config)
         full = llama.parameter_parts(replace(config, kv_heads=config.heads))
         mistakes = {
@@ -537,7 +540,7 @@ def _check_count(count) -> None:
         expect(got == expected, f"{case}: {expected:,}개여야 하는데 {got:,}개입니다. {hint}".rstrip())
 
 
-@problem("학습과 생성", minutes=25)
+@problem("학습과 생성", minutes=25, seconds=TRAINING_SECONDS)
 def generate(answer):
     """Greedy tokens of a model whose answers are known and which counts what it reads; then the trained one."""
     rng = np.random.default_rng(1208)
