@@ -6,9 +6,10 @@
     workers.run(work, 4, scale=2.0)  # a list: what each rank returned
 
 ``multiprocessing`` cannot start a function that is defined in a cell: a spawned process does not find it, and
-a process forked from one that has used TensorFlow hangs. Here every worker is a new Python; the function, and
-what it uses of the notebook, reaches it through ``cloudpickle``. A worker imports only what its function
-mentions, so one that needs no more than NumPy costs about 0.2 seconds of CPU, one with TensorFlow 5.
+a process forked from one that has used TensorFlow hangs. Here a new Python receives the function, and what it
+uses of the notebook, through ``cloudpickle``; that imports what the function mentions, once, and then forks the
+workers. Four that need no more than NumPy cost about 0.3 seconds of CPU together, with TensorFlow 5. Where a
+process that has imported TensorFlow must not be forked (macOS), every worker is a new Python.
 
 No worker outlives its cell. They end with :func:`run`, however that ends, and with the notebook's kernel.
 """
@@ -51,10 +52,11 @@ def run(
         function: defined in a cell or importable; its first argument is the :class:`tf_study.comm.Comm`.
             What it uses of the notebook (functions, classes, values) is copied to the workers.
         size: number of processes.
-        timeout: seconds after which all are ended.
-        env: variables for the workers, or a function that returns them for a rank. Set already are those by
-            which ``torch.distributed`` finds the others (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``,
-            ``MASTER_PORT``, ``LOCAL_RANK``), and one thread a process.
+        timeout: seconds after which all are ended; the imports count.
+        env: variables for the workers, or a function that returns them for a rank. The former are set before
+            anything is imported. Set already are those by which ``torch.distributed`` finds the others
+            (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``, ``LOCAL_RANK``), and one thread a
+            process.
         arguments: passed on; anything that can be pickled.
 
     Raises:
@@ -62,52 +64,41 @@ def run(
     """
     import cloudpickle
 
-    pairs = {}
-    for low in range(size):
-        for high in range(low + 1, size):
-            pairs[low, high], pairs[high, low] = socket.socketpair()
     (port,) = free_ports(1)
-    alive, stop = os.pipe()  # Nothing is ever written: the reading ends see the end of this process.
+    common = {} if callable(env) else env or {}
+    ranks = [env(rank) for rank in range(size)] if callable(env) else [{}] * size
+    alive, stop = os.pipe()  # Nothing is ever written: the reading end sees the end of this process.
     with tempfile.TemporaryDirectory(prefix="tf_study-") as name:
         folder = Path(name)
         (folder / "call").write_bytes(cloudpickle.dumps((function, arguments)))
-        processes = []
+        (folder / "ranks").write_bytes(pickle.dumps(ranks))
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "tf_study.workers", name, str(alive), str(timeout)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[alive],
+            env=_environment(size, port, common),
+            start_new_session=True,
+        )
+        os.close(alive)
         try:
-            for rank in range(size):
-                mine = {other: pairs[rank, other].fileno() for other in range(size) if other != rank}
-                # Each process writes into files of its own, so none waits for a reader.
-                with open(folder / f"out{rank}", "wb") as out, open(folder / f"err{rank}", "wb") as err:
-                    processes.append(
-                        subprocess.Popen(
-                            [
-                                sys.executable,
-                                "-m",
-                                "tf_study.workers",
-                                name,
-                                str(rank),
-                                str(alive),
-                                repr(mine),
-                            ],
-                            stdin=subprocess.DEVNULL,
-                            stdout=out,
-                            stderr=err,
-                            pass_fds=[alive, *mine.values()],
-                            env=_environment(rank, size, port, env),
-                            start_new_session=True,
-                        )
-                    )
-            for end in pairs.values():
-                end.close()
-            ended = _wait(processes, timeout)
+            error = parent.communicate()[1].decode(errors="replace").strip()
         finally:
-            _end(processes)
-            for end in pairs.values():
-                end.close()
-            os.close(alive)
+            with contextlib.suppress(
+                ProcessLookupError, PermissionError
+            ):  # macOS: not permitted for dead ones.
+                os.killpg(parent.pid, signal.SIGKILL)  # The workers and what they have started.
+            parent.wait()
             os.close(stop)
+        if parent.returncode:
+            last = error.splitlines()[-1] if error else f"상태 {parent.returncode}"
+            raise StudyError(
+                f"프로세스를 시작하지 못했으니 함수가 쓰는 모듈을 이 셀에서 가져와 보세요. ({last})"
+            )
         for rank in range(size):
             sys.stdout.write((folder / f"out{rank}").read_text(encoding="utf-8", errors="replace"))
-        return _results(folder, ended, timeout)
+        return _values(folder, pickle.loads((folder / "statuses").read_bytes()), timeout)
 
 
 def free_ports(count: int) -> list[int]:
@@ -119,14 +110,11 @@ def free_ports(count: int) -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def _environment(rank: int, size: int, port: int, extra) -> dict[str, str]:
-    given = extra(rank) if callable(extra) else extra or {}
+def _environment(size: int, port: int, given: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,
         **dict.fromkeys(_ONE_THREAD, "1"),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # What can be imported here can be there.
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
@@ -136,34 +124,8 @@ def _environment(rank: int, size: int, port: int, extra) -> dict[str, str]:
     }
 
 
-def _wait(processes: list[subprocess.Popen], timeout: float) -> list[int | None]:
-    """Return the exit statuses when all have ended, the time is over, or shortly after one has failed."""
-    deadline = time.monotonic() + timeout
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        if any(process.returncode for process in processes):
-            deadline = min(deadline, time.monotonic() + _GRACE)
-        time.sleep(0.005)
-    return [process.poll() for process in processes]
-
-
-def _end(processes: list[subprocess.Popen]) -> None:
-    """End what still runs: asked first, so that it can write down what it waited for, then by force."""
-    running = [process for process in processes if process.poll() is None]
-    for process in running:
-        process.terminate()
-    deadline = time.monotonic() + _GRACE
-    while any(process.poll() is None for process in running) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    for process in processes:
-        with contextlib.suppress(
-            ProcessLookupError, PermissionError
-        ):  # macOS: not permitted for a dead group.
-            os.killpg(process.pid, signal.SIGKILL)  # With what the worker itself has started.
-        process.wait()
-
-
-def _results(folder: Path, statuses: list[int | None], timeout: float) -> list:
-    """Return the values, or raise the sentence about the worker that failed first."""
+def _values(folder: Path, statuses: list[int | None], timeout: float) -> list:
+    """Return what the workers returned, or raise the sentence about the one that failed first."""
     results = [_result(folder / f"result{rank}") for rank in range(len(statuses))]
     for rank, (what, *rest) in enumerate(results):
         if what == "raised":
@@ -203,30 +165,101 @@ def _result(path: Path) -> tuple:
     return pickle.loads(path.read_bytes()) if path.exists() else ("nothing",)
 
 
-# -- in the worker --------------------------------------------------------------------------------------
+# -- in the new Python, and in the workers ----------------------------------------------------------------
 
 
 class _Stopped(BaseException):
-    """SIGTERM from :func:`_end`."""
+    """SIGTERM from :func:`_supervise`."""
 
 
-def _work(folder: Path, rank: int, alive: int, descriptors: dict[int, int]) -> None:
+def _main(folder: Path, alive: int, timeout: float) -> None:
+    """Start the workers and write down the exit status of each, ``None`` for one that had to be ended."""
+    deadline = time.monotonic() + timeout
+    ranks = pickle.loads((folder / "ranks").read_bytes())
+    fork = sys.platform == "linux"
+    if fork:
+        from tf_study import comm  # noqa: F401
+
+        call = pickle.loads((folder / "call").read_bytes())
+    pairs = {}
+    for low in range(len(ranks)):
+        for high in range(low + 1, len(ranks)):
+            pairs[low, high], pairs[high, low] = socket.socketpair()
+    pids = []
+    for rank, env in enumerate(ranks):
+        mine = {other: pairs[rank, other].fileno() for other in range(len(ranks)) if other != rank}
+        env = {"RANK": str(rank), "LOCAL_RANK": str(rank), **env}
+        for stream in ("out", "err"):
+            (folder / f"{stream}{rank}").touch()
+        if not fork:
+            command = [sys.executable, "-m", "tf_study.workers", folder, str(rank), repr(mine)]
+            process = subprocess.Popen(command, pass_fds=list(mine.values()), env={**os.environ, **env})
+            pids.append(process.pid)
+        elif pid := os.fork():
+            pids.append(pid)
+        else:
+            os.environ.update(env)
+            for key, end in pairs.items():
+                if key[0] != rank:
+                    end.close()  # Else nobody would see that its process has ended.
+            _work(folder, rank, mine, lambda: call)
+    for end in pairs.values():
+        end.close()
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    (folder / "statuses").write_bytes(pickle.dumps(_supervise(pids, deadline)))
+    os._exit(0)
+
+
+def _end_with(alive: int) -> None:
+    """End all when the notebook's process has ended."""
+    os.read(alive, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _supervise(pids: list[int], deadline: float) -> list[int | None]:
+    """Wait until all workers have ended; when one has failed or the time is over, the others a little longer."""
+    statuses: dict[int, int] = {}
+
+    def wait(until: float, failed: bool) -> None:
+        while len(statuses) < len(pids) and time.monotonic() < until:
+            for pid in set(pids) - set(statuses):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    statuses[pid] = os.waitstatus_to_exitcode(status)
+            if failed and any(statuses.values()):
+                return
+            time.sleep(0.002)
+
+    wait(deadline, failed=True)
+    wait(min(deadline, time.monotonic() + _GRACE), failed=False)
+    found = [statuses.get(pid) for pid in pids]
+    for pid in set(pids) - set(statuses):
+        os.kill(pid, signal.SIGTERM)  # So that it can write down what it waited for.
+    wait(time.monotonic() + _GRACE, failed=False)
+    return found
+
+
+def _work(folder: Path, rank: int, descriptors: dict[int, int], call: Callable) -> None:
+    """Be worker ``rank``: write the result of ``call()`` into the folder, and exit."""
+
     def stop(*_):
         raise _Stopped
 
-    def watch() -> None:
-        os.read(alive, 1)  # Returns when the notebook's process has ended.
-        os._exit(1)
-
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=watch, daemon=True).start()
+    for descriptor, name in ((1, f"out{rank}"), (2, f"err{rank}")):  # Files: nobody has to read meanwhile.
+        file = os.open(folder / name, os.O_WRONLY)
+        os.dup2(file, descriptor)
+        os.close(file)
     comm, status = None, 0
     try:
         from tf_study.comm import Comm, PeerGone
 
         comm = Comm(rank, {peer: socket.socket(fileno=number) for peer, number in descriptors.items()})
-        function, arguments = pickle.loads((folder / "call").read_bytes())
+        function, arguments = call()
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed()  # A fork would repeat the numbers of the others.
         result = pickle.dumps(("done", function(comm, **arguments)))
+        comm.close()
     except _Stopped:
         status, result = 1, pickle.dumps(("waited", comm and comm.waiting_for))
     except PeerGone as error:
@@ -239,11 +272,9 @@ def _work(folder: Path, rank: int, alive: int, descriptors: dict[int, int]) -> N
         text = str(error).strip().partition("\n")[0]
         status, result = 1, pickle.dumps(("raised", type(error).__name__, text, cell.filename, cell.lineno))
         traceback.print_exc()
-    partial = folder / f"part{rank}"
-    partial.write_bytes(result)
-    partial.rename(folder / f"result{rank}")
-    if not status:
-        comm.close()
+    part = folder / f"part{rank}"
+    part.write_bytes(result)
+    part.rename(folder / f"result{rank}")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # Libraries with threads of their own (gloo, TensorFlow) must not hold the end up.
@@ -252,4 +283,8 @@ def _work(folder: Path, rank: int, alive: int, descriptors: dict[int, int]) -> N
 if __name__ == "__main__":
     import ast
 
-    _work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), ast.literal_eval(sys.argv[4]))
+    place = Path(sys.argv[1])
+    if sys.argv[3].startswith("{"):
+        load = (place / "call").read_bytes
+        _work(place, int(sys.argv[2]), ast.literal_eval(sys.argv[3]), lambda: pickle.loads(load()))
+    _main(place, int(sys.argv[2]), float(sys.argv[3]))
