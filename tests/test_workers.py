@@ -219,5 +219,16 @@ def test_variables_for_a_rank():
     ]
 
 
+def test_imports_before_the_fork():
+    def work(comm):
+        return "wave" in sys.modules
+
+    assert workers.run(work, 2) == [False, False]
+    if sys.platform == "linux":
+        assert workers.run(work, 2, imports=["wave"]) == [True, True]
+        with pytest.raises(StudyError, match=r"^프로세스를 시작하지 못했으니 .*no_such_module"):
+            workers.run(work, 2, imports=["no_such_module"])
+
+
 def test_free_ports_differ():
     assert len(set(workers.free_ports(20))) == 20

@@ -15,6 +15,7 @@ No worker outlives its cell. They end with :func:`run`, however that ends, and w
 """
 
 import contextlib
+import importlib
 import linecache
 import os
 import pickle
@@ -26,7 +27,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tf_study.errors import StudyError
@@ -42,6 +43,7 @@ def run(
     *,
     timeout: float = 60,
     env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+    imports: Sequence[str] = (),
     **arguments,
 ) -> list:
     """Run ``function(comm, **arguments)`` in ``size`` new processes and return what each rank returned.
@@ -57,6 +59,8 @@ def run(
             anything is imported. Set already are those by which ``torch.distributed`` finds the others
             (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``, ``LOCAL_RANK``), and one thread a
             process.
+        imports: modules that are imported once, before the fork, besides those the function mentions: what a
+            library would otherwise import in every worker, such as ``torch._dynamo`` for ``torch``'s DDP.
         arguments: passed on; anything that can be pickled.
 
     Raises:
@@ -71,7 +75,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="tf_study-") as name:
         folder = Path(name)
         (folder / "call").write_bytes(cloudpickle.dumps((function, arguments)))
-        (folder / "ranks").write_bytes(pickle.dumps(ranks))
+        (folder / "ranks").write_bytes(pickle.dumps((ranks, tuple(imports))))
         parent = subprocess.Popen(
             [sys.executable, "-m", "tf_study.workers", name, str(alive), str(timeout)],
             stdin=subprocess.DEVNULL,
@@ -175,12 +179,14 @@ class _Stopped(BaseException):
 def _main(folder: Path, alive: int, timeout: float) -> None:
     """Start the workers and write down the exit status of each, ``None`` for one that had to be ended."""
     deadline = time.monotonic() + timeout
-    ranks = pickle.loads((folder / "ranks").read_bytes())
+    ranks, imports = pickle.loads((folder / "ranks").read_bytes())
     fork = sys.platform == "linux"
     if fork:
         from tf_study import comm  # noqa: F401
 
         call = pickle.loads((folder / "call").read_bytes())
+        for name in imports:
+            importlib.import_module(name)
     pairs = {}
     for low in range(len(ranks)):
         for high in range(low + 1, len(ranks)):
