@@ -1,11 +1,17 @@
-"""Workers: what they return, what is counted, and that none outlives its cell, whatever happens."""
+"""Workers: what they return, what is counted, and that none outlives its cell, whatever happens.
 
+And lecture 9.1, which builds what the package has: the two agree, and its two TensorFlow workers, which the
+small profile does not start, learn what one device learns.
+"""
+
+import ast
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import types
 from pathlib import Path
 
 import cloudpickle
@@ -13,7 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from tf_study import notebooks, workers
+from tf_study import curriculum, notebooks, workers
 from tf_study.errors import StudyError
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # As what is defined in a cell.
@@ -232,3 +238,67 @@ def test_imports_before_the_fork():
 
 def test_free_ports_differ():
     assert len(set(workers.free_ports(20))) == 20
+
+
+LECTURE = """reduce_scatter all_gather ring_all_reduce naive_all_reduce tree_all_reduce
+    gradients cluster multi_worker""".split()
+
+
+@pytest.fixture(scope="module")
+def lecture():
+    """The imports and some functions of lecture 9.1, as a module that reaches the workers by value."""
+    path = curriculum.ROOT / "chapter09_distributed_systems" / "01_distributed_training_basics.ipynb"
+    cells = [ast.parse(cell.source).body for cell in notebooks.read(path).cells if cell.cell_type == "code"]
+    kept = [node for node in cells[0] if isinstance(node, ast.Import | ast.ImportFrom)]
+    functions = [node for body in cells for node in body if isinstance(node, ast.FunctionDef)]
+    kept += [node for node in functions if node.name in LECTURE]
+    module = types.ModuleType("lecture")
+    sys.modules["lecture"] = module
+    exec(compile(ast.Module(kept, []), "lecture", "exec"), module.__dict__)
+    cloudpickle.register_pickle_by_value(module)
+    yield module
+    cloudpickle.unregister_pickle_by_value(module)
+    del sys.modules["lecture"]
+
+
+def test_the_lecture_and_the_package_agree(lecture):
+    def work(comm, reduce_scatter, all_gather, all_reduces):
+        own = np.random.default_rng(comm.rank).normal(size=(7, 5)).astype("float32")
+        totals = [all_reduce(comm, own) for all_reduce in (type(comm).all_reduce, *all_reduces)]
+        scattered = comm.reduce_scatter(own[: comm.size]), reduce_scatter(comm, own[: comm.size])
+        gathered = comm.all_gather(own), all_gather(comm, own)
+        return totals, scattered, gathered
+
+    collective = {name: getattr(lecture, name) for name in ("reduce_scatter", "all_gather")}
+    others = [lecture.ring_all_reduce, lecture.naive_all_reduce, lecture.tree_all_reduce]
+    for totals, scattered, gathered in workers.run(work, 4, **collective, all_reduces=others):
+        np.testing.assert_array_equal(totals[0], totals[1])
+        np.testing.assert_allclose(totals[2:], [totals[0]] * 2, atol=1e-6)
+        np.testing.assert_array_equal(*scattered)
+        np.testing.assert_array_equal(*gathered)
+
+
+def test_two_tensorflow_workers_of_the_lecture_learn_what_one_device_learns(lecture):
+    rng = np.random.default_rng(0)
+    start = [rng.normal(0, 0.5, shape).astype("float32") for shape in ((12, 8), (1, 8), (8, 3), (1, 3))]
+    X, Y, steps = rng.normal(size=(320, 12)).astype("float32"), rng.integers(0, 3, 320), 20
+    expected = [weight.astype("float64") for weight in start]
+    for x, y in zip(np.split(X, steps), np.split(Y, steps), strict=True):
+        for weight, gradient in zip(expected, lecture.gradients(expected, x, y), strict=True):
+            weight -= 0.5 * gradient
+    addresses = [f"127.0.0.1:{port}" for port in workers.free_ports(2)]
+    results = workers.run(
+        lecture.multi_worker,
+        2,
+        timeout=180,
+        env=lambda rank: lecture.cluster(addresses, rank),
+        start=start,
+        X=X,
+        Y=Y,
+        steps=steps,
+        rate=0.5,
+    )
+    for weights in results:
+        for weight, wanted in zip(weights, expected, strict=True):
+            np.testing.assert_allclose(weight, wanted, atol=1e-6)
+    assert max(np.abs(a - b).max() for a, b in zip(start, expected, strict=True)) > 0.1
