@@ -439,6 +439,11 @@ def test_timeline_is_in_proportion():
     assert ticks["0"] == pytest.approx(one[0]) and ticks["4"] == pytest.approx(three[0])
 
 
+def test_timeline_needs_no_texts():
+    ax = timeline({"A": [(0, 2, "", "data")], "B": [(2, 6, "", "op")]}, title="제목", xlabel="시간 (ms)")
+    assert len(solid(ax)) == 2
+
+
 def test_timeline_refuses_what_cannot_be_written():
     lanes = {"A": [(0, 1, "이 글은 너무 깁니다", "data"), (1, 99, "나머지", "op")]}
     raises("'이 글은 너무 깁니다'", lambda: timeline(lanes, title="제목", xlabel="시간 (s)"))

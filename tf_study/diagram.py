@@ -513,7 +513,7 @@ def timeline(
     canvas, blocks = Canvas(), [block for lane in lanes.values() for block in lane]
     end = max(start + length for start, length, *_ in blocks)
     fitted = [(text_size(text, LABEL)[0] + 5) / length for _, length, text, _ in blocks if text]
-    scale = max(380 / end, *fitted)
+    scale = max([380 / end, *fitted])
     if scale * end + max(text_size(name, BOX)[0] for name in lanes) > WIDEST - 30:
         longest = max(blocks, key=lambda block: text_size(block[2], LABEL)[0] / block[1])[2]
         raise StudyError(f"시간표에서 {longest!r} 글이 막대보다 기니 글을 줄이거나 legend로 옮기세요.")
