@@ -5,6 +5,7 @@ Texts begin with ``query: `` (or ``passage: ``), and a sentence's vector is the 
 
 import struct
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -55,9 +56,13 @@ def e5_small():
     import transformers
 
     tf.keras.Model  # noqa: B018  Settles tf.keras on Keras 3; transformers' TensorFlow classes want Keras 2.
+    from transformers.models.bert import modeling_tf_bert
+
     sizes, state = read(store.path("e5_small"))
-    model = transformers.TFBertModel(transformers.BertConfig(**sizes), add_pooling_layer=False)
-    model(np.zeros((1, 1), np.int32))  # makes the variables
+    # Random numbers that are overwritten at once would cost seconds and a gigabyte.
+    with mock.patch.object(modeling_tf_bert, "get_initializer", lambda _: "zeros"):
+        model = transformers.TFBertModel(transformers.BertConfig(**sizes), add_pooling_layer=False)
+        model(np.zeros((1, 1), np.int32))  # makes the variables
     for variable in model.weights:
         *path, kind = variable.name.split(":")[0].split("/")[2:]
         path = ".".join(path).replace("layer_._", "layer.")
