@@ -11,10 +11,12 @@ from tf_study.expect import (
     expect_accuracy,
     expect_array,
     expect_close,
+    expect_integers,
     expect_logits,
     expect_model,
     expect_parts,
     expect_returned,
+    expect_trainable,
     expect_type,
     untouched,
 )
@@ -272,3 +274,23 @@ def _overwrite(rows):
 def test_expect_accuracy_refuses_class_numbers(predict, said):
     with refused(said):
         expect_accuracy(predict, ROWS, LABELS, 0.9, "경우", logits=False)
+
+
+def test_integers_are_no_floats():
+    assert expect_integers([1, 2], "예").tolist() == [1, 2]
+    for got in (2.0, [1, 2.0], True, None):
+        with pytest.raises(Mismatch, match="예: "):
+            expect_integers(got, "예")
+
+
+def test_a_frozen_weight_is_named_but_not_what_batch_normalization_keeps():
+    layers = [
+        keras.layers.Dense(3, name="first"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dropout(0.5),
+    ]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    expect_trainable(model, "예")
+    model.layers[0].trainable = False
+    with pytest.raises(Mismatch, match="예: .*first/kernel이 얼어"):
+        expect_trainable(model, "예")

@@ -262,6 +262,17 @@ def generator_dense(latent):
     return keras.Sequential([keras.Input((latent,)), *stack])
 
 
+def _frozen(model):
+    model.layers[-1].trainable = False
+    return model
+
+
+@WRONG("build_generator")
+def generator_frozen(latent):
+    """The last layer does not learn."""
+    return _frozen(_generator(latent))
+
+
 @WRONG("build_generator")
 def generator_sigmoid(latent):
     """Draw in [0, 1]."""
@@ -326,6 +337,12 @@ def _discriminator(*tail, head=(), width=16):
 def discriminator_convolutional():
     """Convolutions, dropout, a dense logit."""
     return _discriminator(layers.Dropout(0.3), layers.Flatten(), layers.Dense(1))
+
+
+@WRONG("build_discriminator")
+def discriminator_frozen():
+    """The last layer does not learn."""
+    return _frozen(discriminator_convolutional())
 
 
 @RIGHT("build_discriminator")

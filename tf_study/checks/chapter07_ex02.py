@@ -20,6 +20,7 @@ from tf_study.expect import (
     expect_model,
     expect_parts,
     expect_returned,
+    expect_trainable,
     untouched,
 )
 from tf_study.practice import TRAINING_SECONDS, problem
@@ -156,6 +157,7 @@ def _network(model, shape: tuple[int, ...], case: str) -> None:
         expect_returned(got, case)
         got = tuple(got.shape)
         expect(got == (rows, *shape), f"{case}: 출력의 모양이 {(rows, *shape)}이어야 하는데 {got}입니다.")
+    expect_trainable(model, case)
     count = model.count_params()
     expect(count <= LIMIT, f"{case}: 파라미터가 {LIMIT:,}개 이하여야 하는데 {count:,}개입니다.")
     _drawn(model, rng, 0.3)
