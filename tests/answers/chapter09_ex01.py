@@ -564,6 +564,8 @@ def _train(
             mine = rows[r::N]
         elif split == "floor":
             mine = rows[r * (len(rows) // N) : (r + 1) * (len(rows) // N)]
+        elif split == "rank 0":
+            mine = rows[: 0 if r else None]
         else:
             mine = rows
         if empty == "skip" and not len(mine):
@@ -636,7 +638,8 @@ WRONG.add("train", _train, "one message for all", calls="one")
 WRONG.add("train", _train, "no communication", calls="none")
 WRONG.add("train", _train, "drop the last batch", drop=True)
 WRONG.add("train", _train, "lose the remainder", split="floor")
-WRONG.add("train", _train, "everyone takes the whole batch", split="all", weigh="mean", calls="tensors")
+WRONG.add("train", _train, "everyone takes the whole batch", split="all", weigh="mean")
+WRONG.add("train", _train, "rank 0 computes everything", split="rank 0")
 WRONG.add("train", _train, "unpack in another order", order="sorted")
 WRONG.add("train", _train, "shuffle differently on every rank", shuffle=True)
 WRONG.add("train", _train, "go uphill", factor=-1.0)

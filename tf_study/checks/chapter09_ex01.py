@@ -6,6 +6,7 @@ top of this module imports TensorFlow, since the workers import it.
 """
 
 import collections
+import functools
 import linecache
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from tf_study.practice import problem
 PROCESSES = 5
 WAIT = 15.0  # Seconds that one call may take in a worker; right answers take a hundredth of one.
 WHOLE = 90.0  # Seconds for all calls; a call that WAIT could not interrupt ends here.
+WEIGHTS = [(3, 4), (4,), (4, 4), (4,), (4, 2), (2,)]  # shapes of the model that problem 6 trains
 END = np.dtype([("failed", "?")])  # What a worker sends to all others when its call has ended.
 
 
@@ -243,8 +245,8 @@ def _buckets(sizes: Sequence[int], first: int, cap: int) -> list[list[int]]:
 def train(answer):
     """The weights of one process that sees the whole batch, with one all-reduce a bucket."""
     rng = np.random.default_rng(906)
-    shapes = [(3, 4), (4,), (4, 4), (4,), (4, 2), (2,)]
-    cases, batches = [], {}
+    remedy = "샘플이 없는 프로세스도 올리듀스를 모두 함께 불러야 합니다."
+    cases = []
     for name, size, rows, batch in (
         ("프로세스 하나", 1, 16, 8),
         ("프로세스 둘, 배치 8", 2, 24, 8),
@@ -253,49 +255,67 @@ def train(answer):
         ("프로세스 다섯, 마지막 배치 2", 5, 42, 8),
     ):
         x, y = rng.normal(size=(rows, 3)), rng.normal(size=(rows, 2))
-        weights = [[rng.normal(size=shape) for shape in shapes] for _ in range(size)]
-        others = (x, y, gradients, 0.2, batch, 48, 120)
-        cases.append(Case(name, size, [(mine, *others) for mine in weights]))
-        batches[name] = -(-rows // batch)
-    calls = [_buckets([8 * int(np.prod(shape)) for shape in shapes], 48, 120)]
+        weights = [[rng.normal(size=shape) for shape in WEIGHTS] for _ in range(size)]
+        others = (x, y, Gradients(), 0.2, batch, 48, 120)
+        cases.append(Case(name, size, [(mine, *others) for mine in weights], remedy))
+    count = len(_buckets([8 * int(np.prod(shape)) for shape in WEIGHTS], 48, 120))
     for case, reports in _run(answer, cases):
-        weights, x, y, _, rate, batch, *_ = case.arguments[0]
-        size, steps = case.size, batches[case.name]
+        _expect_same(case, reports)
+        _expect_large_batch(case, reports[0].value)
+        _, x, _, _, _, batch, *_ = case.arguments[0]
+        batches = [min(batch, len(x) - start) for start in range(0, len(x), batch)]
+        most = sum(-(-rows // case.size) for rows in batches)
         for rank, report in enumerate(reports):
             name = f"{case.name}, {rank}번"
-            got = expect_parts(report.value, [f"가중치 {i}" for i in range(len(shapes))], name)
-            own = case.arguments[rank][0]
-            for i, expected in enumerate(_large_batch(weights, x, y, rate, batch)):
-                mistakes = {
-                    f"{cause}": _large_batch(*arguments)[i]
-                    for cause, arguments in {
-                        "0번의 가중치에서 시작하지 않았습니다.": (own, x, y, rate, batch),
-                        "기울기를 평균하지 않고 더했습니다.": (weights, x, y, rate * size, batch),
-                        "기울기를 두 번 나누었습니다.": (weights, x, y, rate / size, batch),
-                        "마지막 배치를 버렸습니다.": (
-                            weights,
-                            x[: len(x) // batch * batch],
-                            y[: len(x) // batch * batch],
-                            rate,
-                            batch,
-                        ),
-                    }.items()
-                }
-                mistakes["평균의 평균을 냈습니다."] = _large_batch(weights, x, y, rate, batch, size)[i]
-                mistakes["학습하지 않은 가중치입니다."] = weights[i]
-                expect_close(got[i], expected, f"{name}, 가중치 {i}", tol=1e-9, mistakes=mistakes)
-                expect(
-                    np.array_equal(got[i], reports[0].value[i]),
-                    f"{name}, 가중치 {i}: 0번과 마지막 비트에서 다릅니다.",
-                )
-        for rank, report in enumerate(reports):
-            _expect_calls(f"{case.name}, {rank}번", report, 2 * (size - 1), steps, len(calls[0]), len(shapes))
+            expect(
+                report.rows <= most,
+                f"{name}: 샘플 {len(x)}개 가운데 많아도 {most}개의 기울기를 구해야 하는데 {report.rows}개를 구했습니다. "
+                "배치를 프로세스 수로 나누어 자기 조각만 계산하세요.",
+            )
+            _expect_calls(name, report, 2 * (case.size - 1), len(batches), count)
 
 
-def _expect_calls(case: str, report: "Report", each: int, steps: int, count: int, tensors: int) -> None:
+def _expect_same(case: "Case", reports: Sequence["Report"]) -> None:
+    """All ranks have the same weights, bit for bit."""
+    names = [f"가중치 {i}" for i in range(len(WEIGHTS))]
+    first = reports[0].value
+    for rank, report in enumerate(reports):
+        name = f"{case.name}, {rank}번"
+        for i, weight in enumerate(expect_parts(report.value, names, name)):
+            expect_close(
+                weight,
+                first[i],
+                f"{name}: 가중치 {i}이 0번과 다릅니다. 모두 0번의 가중치에서 시작하고 같은 합으로 고치는지 보세요",
+                tol=1e-6,
+            )
+            expect(
+                np.array_equal(weight, first[i]) or np.isnan(weight).any(),
+                f"{name}: 가중치 {i}이 0번과 마지막 비트에서 다릅니다. 올리듀스의 합을 그대로 쓰세요.",
+            )
+
+
+def _expect_large_batch(case: "Case", got: Sequence) -> None:
+    weights, x, y, _, rate, batch, *_ = case.arguments[0]
+    whole = len(x) // batch * batch
+
+    def mistakes(i: int) -> dict[str, np.ndarray]:
+        return {
+            "기울기를 평균하지 않고 더했습니다.": _large_batch(weights, x, y, rate * case.size, batch)[i],
+            "기울기를 두 번 나누었습니다.": _large_batch(weights, x, y, rate / case.size, batch)[i],
+            "마지막 배치를 버렸습니다.": _large_batch(weights, x[:whole], y[:whole], rate, batch)[i],
+            "평균의 평균을 냈습니다.": _large_batch(weights, x, y, rate, batch, case.size)[i],
+            "학습하지 않은 가중치입니다.": weights[i],
+        }
+
+    for i, expected in enumerate(_large_batch(weights, x, y, rate, batch)):
+        name = f"{case.name}, 가중치 {i}"
+        expect_close(got[i], expected, name, tol=1e-9, mistakes=functools.partial(mistakes, i))
+
+
+def _expect_calls(case: str, report: "Report", each: int, steps: int, count: int) -> None:
     """Messages of ``count`` all-reduces a step, and of what made the weights the same before."""
     messages = len(report.messages)
-    least, most = each * steps * count, each * (steps * count + tensors)
+    least, most = each * steps * count, each * (steps * count + len(WEIGHTS))
     expect(
         least <= messages,
         f"{case}: {steps}스텝에 버킷이 {count}개씩이면 {least}번은 보내야 하는데 {messages}번 보냈습니다. "
@@ -308,23 +328,32 @@ def _expect_calls(case: str, report: "Report", each: int, steps: int, count: int
     )
 
 
-def gradients(weights: Sequence, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Return the mean gradients of three dense layers (tanh between) with squared error; of no rows, NaN."""
-    if not len(x):
-        return [np.full(np.shape(weight), np.nan) for weight in weights]
-    values, found = [x], []
-    for W, b in zip(weights[::2], weights[1::2], strict=True):
-        values.append(values[-1] @ W + b if W is weights[-2] else np.tanh(values[-1] @ W + b))
-    slope = 2 * (values[-1] - y) / len(x)
-    for k in reversed(range(len(weights) // 2)):
-        found = [values[k].T @ slope, slope.sum(0), *found]
-        slope = slope @ weights[2 * k].T * (1 - values[k] ** 2)
-    return found
+class Gradients:
+    """Mean gradients of three dense layers (tanh between) with squared error; of no rows, NaN.
+
+    ``rows`` counts the rows that were asked for.
+    """
+
+    def __init__(self):
+        self.rows = 0
+
+    def __call__(self, weights: Sequence, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        self.rows += len(x)
+        if not len(x):
+            return [np.full(np.shape(weight), np.nan) for weight in weights]
+        values, found = [x], []
+        for W, b in zip(weights[::2], weights[1::2], strict=True):
+            values.append(values[-1] @ W + b if W is weights[-2] else np.tanh(values[-1] @ W + b))
+        slope = 2 * (values[-1] - y) / len(x)
+        for k in reversed(range(len(weights) // 2)):
+            found = [values[k].T @ slope, slope.sum(0), *found]
+            slope = slope @ weights[2 * k].T * (1 - values[k] ** 2)
+        return found
 
 
 def _large_batch(weights, x, y, rate, batch, parts: int = 1) -> list[np.ndarray]:
     """Return the weights after one epoch in one process; ``parts > 1`` averages the means of that many parts."""
-    weights = [np.array(weight) for weight in weights]
+    weights, gradients = [np.array(weight) for weight in weights], Gradients()
     for start in range(0, len(x), batch):
         rows = np.arange(start, min(start + batch, len(x)))
         means = [gradients(weights, x[part], y[part]) for part in np.array_split(rows, parts) if len(part)]
@@ -343,6 +372,7 @@ class Case:
     name: str
     size: int
     arguments: list[tuple]
+    remedy: str = "모두 같은 횟수만큼 보내고 받는지, 방향이 맞는지 보세요."
 
 
 @dataclass
@@ -354,6 +384,7 @@ class Report:
     failure: tuple | None = None
     touched: bool = False
     stray: dict[int, int] = field(default_factory=dict)  # from whom, how many were never received
+    rows: int = 0  # whose gradients were computed
 
 
 class Ended(BaseException):
@@ -388,7 +419,7 @@ class Link(Comm):
 
 def _case(name: str, size: int, way: int, shape: tuple[int, ...], dtype: str) -> Case:
     """Return a case of an array a process and a direction."""
-    rng = np.random.default_rng(len(name))
+    rng = np.random.default_rng([size, way + 1, *shape])
     return Case(name, size, [((9 * rng.normal(size=shape)).astype(dtype), way) for _ in range(size)])
 
 
@@ -436,6 +467,7 @@ def _answer(answer: Callable, link: Link, arguments: tuple, report: Report) -> N
         text = " ".join(str(error).split())[:200]
         report.failure = "raised", type(error).__name__, text, *where
     report.messages = link.messages
+    report.rows = sum(value.rows for value in arguments if isinstance(value, Gradients))
     after = _arrays(arguments)
     report.touched = len(before) != len(after) or not all(map(np.array_equal, before, after))
 
@@ -487,13 +519,13 @@ def _expect_sound(case: Case, reports: Sequence[Report]) -> None:
     for rank, (_, other) in failures.items():
         raise Mismatch(
             f"{case.name}: {rank}번은 {other}번에서 더 받으려 하는데 {other}번은 이미 끝났습니다. "
-            "모두 같은 횟수만큼 보내고 받는지, 방향이 맞는지 보세요."
+            f"{case.remedy}"
         )
     for rank, report in enumerate(reports):
         for other, count in report.stray.items():
             raise Mismatch(
                 f"{case.name}: {other}번이 보낸 배열 {count}개를 {rank}번이 받지 않고 끝났습니다. "
-                "모두 같은 횟수만큼 보내고 받는지, 방향이 맞는지 보세요."
+                f"{case.remedy}"
             )
         expect(
             not report.touched,
