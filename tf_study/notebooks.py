@@ -326,8 +326,10 @@ def _dispatch(options: argparse.Namespace) -> None:
     elif options.command == "map":
         write_map(curriculum.ROOT / "README.md")
     elif options.command == "practice":
-        for item in curriculum.notebooks():
-            if item.solution and generate(curriculum.ROOT / item.solution, curriculum.ROOT / item.path):
+        practices = [item for chapter in curriculum.chapters() for item in chapter.practices]
+        for item in practices:
+            solution = curriculum.ROOT / item.solution
+            if solution.exists() and generate(solution, curriculum.ROOT / item.path):
                 print(f"{item.path}: 새로 만들었습니다.")
     else:
         paths = options.paths

@@ -10,7 +10,13 @@ import keras
 from keras import layers
 
 from image_classifier.settings import Settings
-from tf_study import data
+from tf_study import data, pretrained
+
+# The last two of seven stages of blocks and what follows: beginnings of the names of layers.
+TOPS = {
+    "efficientnet": ("block6", "block7", "top"),
+    "lite0": ("block11", "block12", "block13", "block14", "block15", "head"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ def stages(settings: Settings) -> list[Stage]:
     head, fine = settings.epochs
     if not settings.pretrained:
         return [Stage("전체", ("",), True, fine, 3e-3)]
-    if settings.backbone == "efficientnet":
-        top = ("block6", "block7", "top")
+    if settings.backbone in TOPS:
+        top = TOPS[settings.backbone]
         return [Stage("머리", (), False, head, 1e-3), Stage("미세 조정", top, False, fine, 1e-4)]
     return [Stage("머리", (), False, head, 1e-2), Stage("미세 조정", ("",), True, fine, 2e-3)]
 
@@ -46,7 +52,8 @@ def build(settings: Settings, classes: int) -> keras.Model:
         StudyError: if pretrained weights are wanted and cannot be had.
     """
     keras.utils.set_random_seed(settings.seed)
-    backbone = {"small": _small, "efficientnet": _efficientnet}[settings.backbone](settings)
+    makers = {"small": _small, "efficientnet": _efficientnet, "lite0": _lite0}
+    backbone = makers[settings.backbone](settings)
     inputs = keras.Input((settings.side, settings.side, 3))
     hidden = layers.RandomFlip("horizontal", name="flip")(inputs)
     hidden = layers.RandomRotation(0.05, name="rotation")(hidden)
@@ -95,6 +102,16 @@ def _efficientnet(settings: Settings) -> keras.Model:
         input_shape=(settings.side, settings.side, 3),
         name="backbone",
     )
+
+
+def _lite0(settings: Settings) -> keras.Model:
+    """Return EfficientNet-Lite0, (B, side, side, 3) in 0..255 → (B, side / 32, side / 32, 1280)."""
+    net = pretrained.efficientnet_lite0(
+        include_top=False,
+        input_shape=(settings.side, settings.side, 3),
+        weights="imagenet" if settings.pretrained else None,
+    )
+    return keras.Model(net.input, net.output, name="backbone")
 
 
 def _small(settings: Settings) -> keras.Model:

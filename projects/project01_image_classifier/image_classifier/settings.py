@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
-BACKBONES = ("small", "efficientnet")
+BACKBONES = ("small", "efficientnet", "lite0")
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,6 @@ def default(backbone: str | None = None) -> Settings:
     backbone = backbone or pick(small="small", full="efficientnet")
     if backbone == "efficientnet":
         return Settings("efficientnet", side=224, epochs=(6, 6), patience=3)
+    if backbone == "lite0":
+        return Settings("lite0", side=pick(small=96, full=224), epochs=(6, 6), patience=3)
     return Settings(backbone)

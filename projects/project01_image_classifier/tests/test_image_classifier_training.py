@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import pytest
 
+import nbval_models
 from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
+from tf_study import pretrained
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -186,8 +188,40 @@ def test_stages_of_efficientnet():
     np.testing.assert_allclose(models.deployable(model)(picture), wanted, atol=1e-5)
 
 
+def test_stages_of_lite0():
+    model = models.build(Settings("lite0", pretrained=False, side=32), 3)
+    head, fine = models.stages(Settings("lite0", side=32))
+    models.prepare(model, head, 1)
+    assert len(model.trainable_weights) == 2
+    models.prepare(model, fine, 1)
+    learning = {
+        layer.name for layer in model.get_layer("backbone").layers if layer.trainable and layer.weights
+    }
+    assert learning == {
+        *(f"block{k}_{part}" for k in range(11, 16) for part in ("expand", "depthwise", "project")),
+        "head",
+    }
+
+
+def test_lite0_takes_the_weights_and_the_pixels_as_they_are():
+    nbval_models.need("efficientnet_lite0")
+    ours = models.build(Settings("lite0", side=32), 3).get_layer("backbone")
+    picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    wanted = pretrained.efficientnet_lite0(include_top=False, input_shape=(32, 32, 3))(picture)
+    np.testing.assert_array_equal(ours(picture), wanted)
+
+
+def test_lite0_without_its_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("TF_STUDY_CACHE", str(tmp_path))
+    monkeypatch.delenv("TF_STUDY_DATA", raising=False)
+    monkeypatch.setenv("TF_STUDY_PROFILE", "small")
+    with pytest.raises(StudyError, match="python main.py models efficientnet_lite0를 실행하세요"):
+        models.build(Settings("lite0", side=32), 3)
+
+
 def test_settings(monkeypatch):
     assert default() == Settings("small") and default("efficientnet").side == 224
+    assert default("lite0").side == 96
     monkeypatch.setenv("TF_STUDY_PROFILE", "full")
     assert default().backbone == "efficientnet"
     for wrong in ({"backbone": "x"}, {"side": 8}, {"batch": 0}, {"epochs": (0, 1)}):
