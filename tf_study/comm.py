@@ -22,6 +22,20 @@ class PeerGone(Exception):
     """The process at the other end has ended; ``args`` are this rank and the other."""
 
 
+def mesh(size: int) -> list[dict[int, socket.socket]]:
+    """Return for each of ``size`` ranks the sockets that connect it with every other."""
+    ends: list[dict[int, socket.socket]] = [{} for _ in range(size)]
+    for low in range(size):
+        for high in range(low + 1, size):
+            ends[low][high], ends[high][low] = socket.socketpair()
+    return ends
+
+
+def doing(rank: int, waiting_for: int | None) -> str:
+    """Return what a rank that did not end was doing, in Korean."""
+    return f"{rank}번은 " + ("계산함" if waiting_for is None else f"{waiting_for}번을 기다림")
+
+
 class Comm:
     """What a worker knows of the others.
 

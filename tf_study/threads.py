@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tf_study.comm import Comm, PeerGone
+from tf_study.comm import Comm, PeerGone, doing, mesh
 from tf_study.errors import StudyError
 
 
@@ -23,10 +23,7 @@ def run(function: Callable, size: int, /, *, timeout: float = 10, **arguments) -
         StudyError: if a rank expects something of one that has ended, or if they do not end in ``timeout`` seconds.
         BaseException: what a rank raised, the first in the order of the ranks.
     """
-    ends: list[dict[int, socket.socket]] = [{} for _ in range(size)]
-    for low in range(size):
-        for high in range(low + 1, size):
-            ends[low][high], ends[high][low] = socket.socketpair()
+    ends = mesh(size)
     comms = [Comm(rank, mine) for rank, mine in enumerate(ends)]
     values, errors = {}, {}
 
@@ -46,7 +43,11 @@ def run(function: Callable, size: int, /, *, timeout: float = 10, **arguments) -
             thread.start()
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        late = [_state(comm) for comm, thread in zip(comms, threads, strict=True) if thread.is_alive()]
+        late = [
+            doing(comm.rank, comm.waiting_for)
+            for comm, thread in zip(comms, threads, strict=True)
+            if thread.is_alive()
+        ]
     finally:
         _end(threads, [end for mine in ends for end in mine.values()])
     if late:
@@ -62,11 +63,6 @@ def run(function: Callable, size: int, /, *, timeout: float = 10, **arguments) -
             f"{other}번이 먼저 끝나 {rank}번이 받지 못했으니 모든 순위가 같은 통신을 같은 순서로 부르는지 보세요."
         )
     return [values[rank] for rank in range(size)]
-
-
-def _state(comm: Comm) -> str:
-    other = comm.waiting_for
-    return f"{comm.rank}번은 " + ("계산함" if other is None else f"{other}번을 기다림")
 
 
 def _end(threads: list[threading.Thread], sockets: list[socket.socket]) -> None:

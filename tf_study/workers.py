@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tf_study.comm import Comm, PeerGone, doing, mesh
 from tf_study.errors import StudyError
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
@@ -91,7 +92,7 @@ def run(
         finally:
             with contextlib.suppress(
                 ProcessLookupError, PermissionError
-            ):  # macOS: not permitted for dead ones.
+            ):  # The latter on macOS, where all ended.
                 os.killpg(parent.pid, signal.SIGKILL)  # The workers and what they have started.
             parent.wait()
             os.close(stop)
@@ -154,7 +155,7 @@ def _values(folder: Path, statuses: list[int | None], timeout: float) -> list:
             )
     if any(what != "done" for what, *_ in results):
         parts = [
-            f"{rank}번은 {rest[0]}번을 기다림" if rest and rest[0] is not None else f"{rank}번은 계산함"
+            doing(rank, rest[0] if rest else None)
             for rank, (what, *rest) in enumerate(results)
             if what != "done"
         ]
@@ -182,18 +183,13 @@ def _main(folder: Path, alive: int, timeout: float) -> None:
     ranks, imports = pickle.loads((folder / "ranks").read_bytes())
     fork = sys.platform == "linux"
     if fork:
-        from tf_study import comm  # noqa: F401
-
         call = pickle.loads((folder / "call").read_bytes())
         for name in imports:
             importlib.import_module(name)
-    pairs = {}
-    for low in range(len(ranks)):
-        for high in range(low + 1, len(ranks)):
-            pairs[low, high], pairs[high, low] = socket.socketpair()
+    ends = mesh(len(ranks))
     pids = []
     for rank, env in enumerate(ranks):
-        mine = {other: pairs[rank, other].fileno() for other in range(len(ranks)) if other != rank}
+        mine = {other: end.fileno() for other, end in ends[rank].items()}
         env = {"RANK": str(rank), "LOCAL_RANK": str(rank), **env}
         for stream in ("out", "err"):
             (folder / f"{stream}{rank}").touch()
@@ -205,15 +201,19 @@ def _main(folder: Path, alive: int, timeout: float) -> None:
             pids.append(pid)
         else:
             os.environ.update(env)
-            for key, end in pairs.items():
-                if key[0] != rank:
-                    end.close()  # Else nobody would see that its process has ended.
+            for other in set(range(len(ranks))) - {rank}:
+                _close(ends[other])  # Else nobody would see that its process has ended.
             _work(folder, rank, mine, lambda: call)
-    for end in pairs.values():
-        end.close()
+    for mine in ends:
+        _close(mine)
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     (folder / "statuses").write_bytes(pickle.dumps(_supervise(pids, deadline)))
     os._exit(0)
+
+
+def _close(ends: dict[int, socket.socket]) -> None:
+    for end in ends.values():
+        end.close()
 
 
 def _end_with(alive: int) -> None:
@@ -258,8 +258,6 @@ def _work(folder: Path, rank: int, descriptors: dict[int, int], call: Callable) 
         os.close(file)
     comm, status = None, 0
     try:
-        from tf_study.comm import Comm, PeerGone
-
         comm = Comm(rank, {peer: socket.socket(fileno=number) for peer, number in descriptors.items()})
         function, arguments = call()
         if "numpy" in sys.modules:

