@@ -1,6 +1,5 @@
 """pytest configuration that cannot be said in pyproject.toml: how notebooks are compared, and a browser."""
 
-import contextlib
 import math
 import os
 import re
@@ -22,7 +21,6 @@ BROWSER_FLAGS = (
     "--no-first-run",
     "--disable-background-networking",
 )
-ENVIRONMENT: dict[str, str] = {}  # As it was before any test.
 
 
 def pytest_configure(config):
@@ -34,7 +32,6 @@ def pytest_configure(config):
     config.option.loadscopereorder = False
     if config.option.nbval and warm.usable() and not hasattr(config, "workerinput"):
         config.add_cleanup(warm.start())  # pytest-xdist's workers use what this one starts.
-    ENVIRONMENT.update(os.environ)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,24 +66,12 @@ def pytest_collectstart(collector):
     # caught when outputs are stored (rule clean_run in tests/notebook_rules).
     if isinstance(collector, IPyNbFile):
         collector.skip_compare += ("stderr",)
-        start_kernel = warm.kernels(collector.path)(collector.setup)
-        collector.setup = as_at_start()(start_kernel)
+        collector.setup = warm.kernels(collector.path)(collector.setup)
 
 
-@contextlib.contextmanager
-def as_at_start():
-    """Give a kernel the variables of the session's start, whatever tests have imported since.
-
-    transformers, once a TensorFlow class of it is imported, sets one that turns ``tf.keras`` into Keras 2.
-    """
-    now = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(ENVIRONMENT)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(now)
+def pytest_runtest_setup():
+    # transformers sets it once a TensorFlow class of it is imported: tf.keras is Keras 2 in kernels started later.
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
 
 
 def pytest_itemcollected(item):
