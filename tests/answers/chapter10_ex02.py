@@ -458,7 +458,7 @@ def train_functions(comm, layers, loss, batches, folder, rate, clip, chunk):
         own = slice(comm.rank * n, (comm.rank + 1) * n)
         value, found = _gradients(comm, parts, layers, loss, x[own], y[own])
         norms = comm.all_gather(np.array(math.hypot(*(np.linalg.norm(g) for g in found))), kind="norm")
-        total = math.hypot(*map(float, norms))
+        total = math.hypot(*(norm.item() for norm in norms))
         for k, g in enumerate(found):
             if total > clip:
                 g *= clip / total
