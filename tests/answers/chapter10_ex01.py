@@ -388,6 +388,17 @@ def activations_by_formula(c, s, b, attention="plain", checkpoint=False):
 
 
 @RIGHT("activation_bytes")
+def activations_by_ratio(c, s, b, attention="plain", checkpoint=False):
+    """sbh times a ratio, as in the paper: floats."""
+    sbh, wide = s * b * c.h, c.a * s / c.h
+    ratio = 8 + 4 * (c.a + c.kv) * c.d / c.h + (6 if c.gated else 4) * c.f / c.h
+    ratio += {"plain": (5 if c.dropout else 2) * wide, "selective": 0.0, "flash": 4 * c.a / c.h}[attention]
+    ratio += 2.0 * c.dropout
+    blocks = sbh * (2 * (c.L - 1) + ratio) if checkpoint else sbh * c.L * ratio
+    return {"blocks": blocks, "logits": 0.0 if c.head == "pooler" else 4.0 * s * b * c.V}
+
+
+@RIGHT("activation_bytes")
 def activations_by_layers(c, s, b, attention="plain", checkpoint=False):
     """One layer after the other, the last one whole."""
     whole = _activations(dataclasses.replace(c, L=1), s, b, attention)["blocks"]
@@ -645,7 +656,8 @@ def _plan(
     used = items(chosen or (options[0] if blank else options[-1]), b, devices)
     batch = 0
     if chosen:
-        batch = (_first(lambda n: not fits(chosen, n, devices), 4096) or 4097) - 1 + batch_shift
+        most = 10**6 if unlimited else 4096
+        batch = (_first(lambda n: not fits(chosen, n, devices), most) or most + 1) - 1 + batch_shift
         if per_batch:
             batch = b * int(usable // sum(used.values()))
     last = chosen if chosen_nodes and chosen else options[-1]
@@ -728,6 +740,7 @@ WRONG.add("plan", _plan, "always flash attention", attention="flash")
 WRONG.add("plan", _plan, "the last option that fits", reverse=True)
 WRONG.add("plan", _plan, "the items of the first option if none fits", blank=True)
 WRONG.add("plan", _plan, "the first batch that does not fit", batch_shift=1)
+WRONG.add("plan", _plan, "batches beyond the limit", unlimited=True)
 WRONG.add("plan", _plan, "devices instead of nodes", nodes_are_devices=True)
 WRONG.add("plan", _plan, "the whole divided by the cards", naive_nodes=True)
 WRONG.add("plan", _plan, "nodes with the chosen option", chosen_nodes=True)
