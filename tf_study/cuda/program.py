@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_study.cuda import build as builder
+from tf_study.cuda import builder
 from tf_study.cuda.trace import Trace
 from tf_study.errors import StudyError
 
@@ -369,7 +369,7 @@ def _guessed(name: str, number: int, value):
 def load(
     source: str, trace: bool = False, backend: str | None = None, kernels: Sequence[str] = ()
 ) -> Program:
-    """Build a CUDA source, or find it built, and load it; see :func:`tf_study.cuda.build.library`."""
+    """Build a CUDA source, or find it built, and load it; see :func:`tf_study.cuda.library`."""
     path = builder.library(source, trace=trace, backend=backend, kernels=kernels)
     on_gpu = backend == "nvcc" or (backend is None and not trace and builder.gpu_chosen())
     return Program(path, builder.exports(source, kernels), "nvcc" if on_gpu else "emulator", trace)
