@@ -147,9 +147,9 @@ class Program:
             )
         export = self._export("kernel", self.names.kernels.index(kernel))
         types = export.parameters[: export.count]
-        arguments = _checked(kernel, types, arguments)
-        grid_, block_ = (_three(size, name) for size, name in ((grid, "grid"), (block, "block")))
         with self._lock, self._running():
+            arguments = _checked(kernel, types, arguments)
+            grid_, block_ = _three(grid, "grid"), _three(block, "block")
             buffers: dict[int, tuple[ctypes.c_void_p, np.ndarray]] = {}
             values = []
             try:
@@ -252,11 +252,9 @@ class Program:
 
     def _call(self, name: str, export: _Export, *arguments):
         types = export.parameters[: export.count]
-        values = [_passed(value) for value in _checked(name, types, arguments)]
-        restype = export.result.ctype()
-        call = ctypes.CFUNCTYPE(restype, *(t.ctype() for t in types))(export.call)
+        call = ctypes.CFUNCTYPE(export.result.ctype(), *(t.ctype() for t in types))(export.call)
         with self._lock, self._running():
-            result = call(*values)
+            result = call(*map(_passed, _checked(name, types, arguments)))
         self._last = result if isinstance(result, int) else 0
         if self.backend == "emulator" and self._library.tf_study_crashed():
             raise StudyError(self.message)
