@@ -86,13 +86,13 @@ Memory* owner(const void* p) {  // the allocation in or around which p lies
 void open(Memory* m, bool yes) {  // the host cannot touch the device's memory
   if (!m->managed) mprotect(m->pages, m->page_bytes, yes ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
-long written_outside(Memory* m) {  // where a byte next to the allocation has changed, from its start; else 0
-  long bytes = long(m->bytes), before = m->user - m->pages, end = long(m->page_bytes) - before;
+long written_outside(Memory* m) {  // the word next to the allocation that has changed, from its start; 0 if none
+  long bytes = long(m->bytes), before = m->user - m->pages, end = long(m->page_bytes) - before, first = 0;
   for (long i = bytes; i < end; i++)
-    if ((unsigned char)m->user[i] != kEdge) return i;
-  for (long i = -1; i >= -before; i--)
-    if ((unsigned char)m->user[i] != kEdge) return i;
-  return 0;
+    if ((unsigned char)m->user[i] != kEdge) return i / 4 * 4 < bytes ? bytes : i / 4 * 4;
+  for (long i = -1; i >= -before && (!first || first == i + 1); i--)
+    if ((unsigned char)m->user[i] != kEdge) first = i;
+  return first - (first % 4 + 4) % 4;
 }
 cudaError_t allocate(void** p, size_t bytes, bool managed) {
   if (sticky) return sticky;
@@ -211,7 +211,7 @@ void time_up() {
 void out_of_bounds(Memory* m, const void* p, const char* what, int line) {
   char at[40] = "";
   if (line) snprintf(at, sizeof at, "%d번째 줄에서 ", line);
-  fail(cudaErrorIllegalAddress, "%s %s%zu바이트 할당의 바깥(바이트 위치 %ld)을 %s, 인덱스를 원소 수와 비교하는 조건을 확인하세요.",
+  fail(cudaErrorIllegalAddress, "%s %s%zu바이트 할당의 바깥(바이트 위치 %ld)%s, 인덱스를 원소 수와 비교하는 조건을 확인하세요.",
        subject().text, at, m->bytes, long((char*)p - m->user), what);
 }
 void explain(int number, void* address) {
@@ -221,7 +221,7 @@ void explain(int number, void* address) {
   } else if (in_kernel && number == SIGFPE) {
     fail(cudaErrorLaunchFailure, "%s 정수를 0으로 나눴으니 나누는 수를 확인하세요.", subject().text);
   } else if (in_kernel && m) {
-    out_of_bounds(m, address, "읽거나 썼으니", 0);
+    out_of_bounds(m, address, "을 읽거나 썼으니", 0);
   } else if (in_kernel && (char*)address >= stacks && (char*)address < stacks + (kThreads + 1) * kStack) {
     fail(cudaErrorLaunchFailure, "%s의 스택이 넘쳤으니 지역 배열의 크기나 끝나지 않는 재귀를 확인하세요.", where(current).text);
   } else if (in_kernel) {
@@ -514,7 +514,7 @@ void record(char* p, int bytes, Kind kind, const void* site) {
   Memory* m = in_arena ? nullptr : owner(p);
   if (!in_arena && !m) return;  // the thread's own stack, and the host's constants
   if (m && (p < m->user || p + bytes > m->user + m->bytes)) {
-    out_of_bounds(m, p, kind == kLoad ? "읽었으니" : "썼으니", line_of(site));
+    out_of_bounds(m, p, kind == kLoad ? "을 읽었으니" : "에 썼으니", line_of(site));
     give_up();
   }
   if (p && size_t(p) % size_t(bytes)) {
