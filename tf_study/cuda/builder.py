@@ -197,8 +197,8 @@ def run(command: Sequence[str], folder: Path) -> str:
 
 
 def _own(found: Compiler) -> tuple[str, ...]:
-    """Options that only one of the two families of compilers knows."""
-    return () if found.clang else ("-fno-gnu-unique",)
+    """Options of one family: libraries share nothing (gcc), endless loops stay in the program (clang)."""
+    return ("-fno-finite-loops",) if found.clang else ("-fno-gnu-unique",)
 
 
 def _emulator(
