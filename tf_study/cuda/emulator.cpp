@@ -44,7 +44,8 @@ constexpr int kSaved = 20, kReturn = 11;
 
 namespace cuda_emulator {
 constexpr int kThreads = 1024, kShared = 48 << 10;
-constexpr size_t kStack = 256 << 10, kGuard = 1 << 20;  // bytes a fiber; unmapped bytes around an allocation
+constexpr size_t kStack = 1 << 20;  // bytes a fiber; the lower half stays unmapped, so that a deep stack is noticed
+constexpr size_t kGuard = 1 << 20;  // unmapped bytes around an allocation
 
 // ---- errors
 char message[600];                 // Korean, of the first failure since the last reset
@@ -85,13 +86,13 @@ Memory* owner(const void* p) {  // the allocation in or around which p lies
 void open(Memory* m, bool yes) {  // the host cannot touch the device's memory
   if (!m->managed) mprotect(m->pages, m->page_bytes, yes ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
-bool edges_are_whole(Memory* m) {
-  size_t before = size_t(m->user - m->pages), after = m->page_bytes - before - m->bytes;
-  for (size_t i = 0; i < after; i++)
-    if ((unsigned char)m->user[m->bytes + i] != kEdge) return false;
-  for (size_t i = 0; i < before; i++)
-    if ((unsigned char)m->pages[i] != kEdge) return false;
-  return true;
+long written_outside(Memory* m) {  // the word next to the allocation that has changed, from its start; 0 if none
+  long bytes = long(m->bytes), before = m->user - m->pages, end = long(m->page_bytes) - before, first = 0;
+  for (long i = bytes; i < end; i++)
+    if ((unsigned char)m->user[i] != kEdge) return i / 4 * 4 < bytes ? bytes : i / 4 * 4;
+  for (long i = -1; i >= -before && (!first || first == i + 1); i--)
+    if ((unsigned char)m->user[i] != kEdge) first = i;
+  return first - (first % 4 + 4) % 4;
 }
 cudaError_t allocate(void** p, size_t bytes, bool managed) {
   if (sticky) return sticky;
@@ -182,6 +183,13 @@ Where where(int t) {
   snprintf(w.text, sizeof w.text, "블록 %s의 스레드 %s", block, thread);
   return w;
 }
+Where subject() {  // the running thread, with the particle that its last digit asks for
+  Where w = where(current);
+  uint3 i = index_of(current);
+  unsigned last = (blockDim.z > 1 ? i.z : blockDim.y > 1 ? i.y : i.x) % 10;
+  strcat(w.text, last == 2 || last == 4 || last == 5 || last == 9 ? "가" : "이");
+  return w;
+}
 
 // ---- crashes: a fault of the learner's code ends that code, not the process
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGVTALRM};
@@ -200,25 +208,24 @@ void time_up() {
   else
     fail(cudaErrorLaunchTimeout, "호스트 코드가 CPU 시간 %g초 안에 끝나지 않아 멈췄으니 끝나지 않는 반복이 없는지 확인하세요.", seconds);
 }
-void out_of_bounds(Memory* m, const void* p, int bytes, const char* what, int line) {
+void out_of_bounds(Memory* m, const void* p, const char* what, int line) {
   char at[40] = "";
   if (line) snprintf(at, sizeof at, "%d번째 줄에서 ", line);
-  (void)bytes;
-  fail(cudaErrorIllegalAddress, "%s가 %s%zu바이트 할당의 바깥(바이트 위치 %ld)을 %s, 인덱스를 원소 수와 비교하는 조건을 확인하세요.",
-       where(current).text, at, m->bytes, long((char*)p - m->user), what);
+  fail(cudaErrorIllegalAddress, "%s %s%zu바이트 할당의 바깥(바이트 위치 %ld)%s, 인덱스를 원소 수와 비교하는 조건을 확인하세요.",
+       subject().text, at, m->bytes, long((char*)p - m->user), what);
 }
 void explain(int number, void* address) {
   Memory* m = number == SIGSEGV || number == SIGBUS ? owner(address) : nullptr;
   if (number == SIGVTALRM) {
     time_up();
   } else if (in_kernel && number == SIGFPE) {
-    fail(cudaErrorLaunchFailure, "%s가 정수를 0으로 나눴으니 나누는 수를 확인하세요.", where(current).text);
+    fail(cudaErrorLaunchFailure, "%s 정수를 0으로 나눴으니 나누는 수를 확인하세요.", subject().text);
   } else if (in_kernel && m) {
-    out_of_bounds(m, address, 0, "읽거나 썼으니", 0);
+    out_of_bounds(m, address, "을 읽거나 썼으니", 0);
   } else if (in_kernel && (char*)address >= stacks && (char*)address < stacks + (kThreads + 1) * kStack) {
     fail(cudaErrorLaunchFailure, "%s의 스택이 넘쳤으니 지역 배열의 크기나 끝나지 않는 재귀를 확인하세요.", where(current).text);
   } else if (in_kernel) {
-    fail(cudaErrorIllegalAddress, "%s가 잘못된 주소를 읽거나 썼으니 포인터와 인덱스를 확인하세요.", where(current).text);
+    fail(cudaErrorIllegalAddress, "%s 잘못된 주소를 읽거나 썼으니 포인터와 인덱스를 확인하세요.", subject().text);
   } else if (m) {
     fail(cudaErrorIllegalAddress, "호스트 코드가 장치 메모리를 직접 읽거나 썼으니 cudaMemcpy로 옮기거나 커널에서 쓰세요.");
   } else {
@@ -301,9 +308,9 @@ void fiber_main() {
 }
 int free_fiber() {
   if (idles) return idle[--idles];
-  if (!stacks) stacks = (char*)mmap(nullptr, (kThreads + 1) * kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
+  if (!stacks) stacks = (char*)mmap(nullptr, (kThreads + 1) * kStack, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
   char* bottom = stacks + size_t(fibers) * kStack;
-  mprotect(bottom, page(), PROT_NONE);  // a stack that grows too far meets it
+  mprotect(bottom + kStack / 2, kStack / 2, PROT_READ | PROT_WRITE);
   // Not all stacks in the same cache sets; the saved words end at a multiple of 16.
   auto top = reinterpret_cast<uint64_t*>(bottom + kStack - 64 - size_t(fibers) % 61 * 192);
   uint64_t* saved = top - kSaved;
@@ -426,8 +433,8 @@ void run(dim3 grid, dim3 block, size_t shared, void (*call)(void*), void* data) 
   crashed = false;  // a kernel's fault is an error code
   if (!ended) fibers = idles = 0;  // their stacks are used anew
   for (Memory* m = heap; m; m = m->next) {
-    if (!edges_are_whole(m))
-      fail(cudaErrorIllegalAddress, "커널이 %zu바이트 할당의 바로 바깥에 썼으니 인덱스를 원소 수와 비교하는 조건을 확인하세요.", m->bytes);
+    if (long at = written_outside(m))
+      fail(cudaErrorIllegalAddress, "커널이 %zu바이트 할당의 바깥(바이트 위치 %ld)에 썼으니 인덱스를 원소 수와 비교하는 조건을 확인하세요(trace=True로 만들면 줄과 스레드도 나옵니다).", m->bytes, at);
     open(m, false);
   }
   free(todo.todo);
@@ -507,12 +514,12 @@ void record(char* p, int bytes, Kind kind, const void* site) {
   Memory* m = in_arena ? nullptr : owner(p);
   if (!in_arena && !m) return;  // the thread's own stack, and the host's constants
   if (m && (p < m->user || p + bytes > m->user + m->bytes)) {
-    out_of_bounds(m, p, bytes, kind == kLoad ? "읽었으니" : "썼으니", line_of(site));
+    out_of_bounds(m, p, kind == kLoad ? "을 읽었으니" : "에 썼으니", line_of(site));
     give_up();
   }
   if (p && size_t(p) % size_t(bytes)) {
-    fail(cudaErrorMisalignedAddress, "%s가 %d번째 줄에서 %d바이트를 그 배수가 아닌 주소(바이트 위치 %ld)에서 읽거나 썼으니 벡터로 바꾼 포인터의 정렬을 확인하세요.",
-         where(current).text, line_of(site), bytes, long(p - (m ? m->user : arena)));
+    fail(cudaErrorMisalignedAddress, "%s %d번째 줄에서 %d바이트를 그 배수가 아닌 주소(바이트 위치 %ld)에서 읽거나 썼으니 벡터로 바꾼 포인터의 정렬을 확인하세요.",
+         subject().text, line_of(site), bytes, long(p - (m ? m->user : arena)));
     give_up();
   }
   if (!trace_on) return;

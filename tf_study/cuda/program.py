@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_study.cuda import build as builder
+from tf_study.cuda import builder
 from tf_study.cuda.trace import Trace
 from tf_study.errors import StudyError
 
@@ -147,9 +147,9 @@ class Program:
             )
         export = self._export("kernel", self.names.kernels.index(kernel))
         types = export.parameters[: export.count]
-        arguments = _checked(kernel, types, arguments)
-        grid_, block_ = (_three(size, name) for size, name in ((grid, "grid"), (block, "block")))
         with self._lock, self._running():
+            arguments = _checked(kernel, types, arguments)
+            grid_, block_ = _three(grid, "grid"), _three(block, "block")
             buffers: dict[int, tuple[ctypes.c_void_p, np.ndarray]] = {}
             values = []
             try:
@@ -252,11 +252,9 @@ class Program:
 
     def _call(self, name: str, export: _Export, *arguments):
         types = export.parameters[: export.count]
-        values = [_passed(value) for value in _checked(name, types, arguments)]
-        restype = export.result.ctype()
-        call = ctypes.CFUNCTYPE(restype, *(t.ctype() for t in types))(export.call)
+        call = ctypes.CFUNCTYPE(export.result.ctype(), *(t.ctype() for t in types))(export.call)
         with self._lock, self._running():
-            result = call(*values)
+            result = call(*map(_passed, _checked(name, types, arguments)))
         self._last = result if isinstance(result, int) else 0
         if self.backend == "emulator" and self._library.tf_study_crashed():
             raise StudyError(self.message)
@@ -369,7 +367,7 @@ def _guessed(name: str, number: int, value):
 def load(
     source: str, trace: bool = False, backend: str | None = None, kernels: Sequence[str] = ()
 ) -> Program:
-    """Build a CUDA source, or find it built, and load it; see :func:`tf_study.cuda.build.library`."""
+    """Build a CUDA source, or find it built, and load it; see :func:`tf_study.cuda.library`."""
     path = builder.library(source, trace=trace, backend=backend, kernels=kernels)
     on_gpu = backend == "nvcc" or (backend is None and not trace and builder.gpu_chosen())
     return Program(path, builder.exports(source, kernels), "nvcc" if on_gpu else "emulator", trace)

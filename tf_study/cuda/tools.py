@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tf_study.cuda import build, nvrtc
+from tf_study.cuda import builder, nvrtc
 from tf_study.errors import StudyError
 
 
@@ -212,7 +212,7 @@ def occupancy_available() -> bool:
             "[생략] triton 패키지가 없어 NVIDIA의 점유율 계산과 비교하지 않았으니 리눅스에서 make advanced를 실행하세요."
         )
         return False
-    return build.available()
+    return builder.available()
 
 
 def occupancy_reference(gpu: str, registers: int, threads: int, shared: int = 0) -> int:
@@ -246,18 +246,18 @@ def _header() -> Path | None:
 
 @functools.cache
 def _occupancy():
-    header, found = _header(), build.compiler()
+    header, found = _header(), builder.compiler()
     if header is None:
         raise StudyError("triton 패키지의 cuda_occupancy.h가 없으니 리눅스에서 make advanced를 실행하세요.")
     if found is None:
-        raise StudyError(f"C++ 컴파일러가 없으니 {build.REMEDY}.")
+        raise StudyError(f"C++ 컴파일러가 없으니 {builder.REMEDY}.")
 
     def make(folder: Path) -> Path:
         (folder / "occupancy.cpp").write_text(_OCCUPANCY, encoding="utf-8")
         out = folder / "occupancy.so"
         options = ("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-I", str(header.parent))
-        build.run([*found.command, *options, "occupancy.cpp", "-o", str(out)], folder)
+        builder.run([*found.command, *options, "occupancy.cpp", "-o", str(out)], folder)
         return out
 
     key = (found.version, *found.command, _OCCUPANCY, header.read_text("utf-8", "replace"))
-    return ctypes.CDLL(str(build.cached("occupancy.so", key, make))).occupancy
+    return ctypes.CDLL(str(builder.cached("occupancy.so", key, make))).occupancy

@@ -138,33 +138,15 @@ class Trace:
     @functools.cached_property
     def _requests(self) -> _Requests:
         log = self.accesses
-        request, first = _number(
-            log["launch"], log["block"], log["thread"] // WARP, log["site"], log["repeat"]
-        )
-        count = len(first)
-        if not count:
-            return _Requests(first, np.zeros(0, int), np.zeros(0, int))
-        shared = log["shared"]
-        # Sectors: those that any thread touches. Allocations are apart, so that sectors of two never coincide.
-        sectors = _pieces(log, SECTOR)
-        units = _distinct(request[sectors.access], log["allocation"][sectors.access], sectors.number, count)
-        # Passes: the most distinct words in one bank.
-        words = _pieces(log, WORD)
-        chosen = shared[words.access]
-        r, w = _pairs(request[words.access][chosen], words.number[chosen])
-        per_bank = np.bincount(r * BANKS + w % BANKS, minlength=count * BANKS).reshape(count, BANKS)
-        units = np.where(shared[first], per_bank.max(axis=1), units)
-        unit = _unit(log)
-        bytes_ = _pieces(log, unit)
-        useful = unit * _distinct(
-            request[bytes_.access], log["allocation"][bytes_.access], bytes_.number, count
-        )
-        return _Requests(first, units, useful)
-
-
-class _Pieces(NamedTuple):
-    access: np.ndarray
-    number: np.ndarray
+        if not len(log):
+            return _Requests(*(np.zeros(0, int) for _ in _Requests._fields))
+        warp = log["thread"] // WARP
+        request, first = _number(log["launch"], log["block"], warp, log["site"], log["repeat"], log["shared"])
+        # Allocations are apart, so that sectors of two never coincide.
+        sectors = _distinct(request, log["allocation"], *_pieces(log, SECTOR))
+        useful = _distinct(request, log["allocation"], *_pieces(log, unit := _unit(log)))
+        passes = _passes(request, *_pieces(log, WORD))
+        return _Requests(first, np.where(log["shared"][first], passes, sectors), unit * useful)
 
 
 def _unit(log: np.ndarray) -> int:
@@ -173,77 +155,90 @@ def _unit(log: np.ndarray) -> int:
     return WORD if (whole & (log["bytes"] % WORD == 0)).all() else 1
 
 
-def _pieces(log: np.ndarray, size: int) -> _Pieces:
-    """Cut every access at the multiples of ``size``: the access and the number of each piece."""
+def _pieces(log: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut every access at the multiples of ``size``: the index of the access and the number of each piece."""
     first, last = log["address"] // size, (log["address"] + log["bytes"] - 1) // size
     spread = int((last - first).max(initial=0)) + 1
     parts = [np.flatnonzero(first + k <= last) for k in range(spread)]
-    return _Pieces(np.concatenate(parts), np.concatenate([first[p] + k for k, p in enumerate(parts)]))
+    return np.concatenate(parts), np.concatenate([first[p] + k for k, p in enumerate(parts)])
 
 
 def _number(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the distinct rows of the columns: the number of each row, and one row of each number."""
-    order = np.lexsort(columns[::-1])
+    """Number the distinct rows of the columns: the number of each row, and the index of one row of each number."""
+    key, room = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns:
+        column = column.astype(np.int64)
+        low, high = column.min(initial=0), column.max(initial=0)
+        if room * int(high - low + 1) >= 2**62:
+            key = np.unique(key, return_inverse=True)[1]
+            room = int(key.max()) + 1
+        key, room = key * (high - low + 1) + (column - low), room * int(high - low + 1)
+    order = np.argsort(key)
     new = np.ones(len(order), bool)
-    if len(order):
-        new[1:] = np.any([np.diff(column[order].astype(np.int64)) != 0 for column in columns], axis=0)
+    new[1:] = np.diff(key[order]) != 0
     inverse = np.empty(len(order), int)
     inverse[order] = np.cumsum(new) - 1
     return inverse, order[new]
 
 
-def _distinct(request: np.ndarray, *columns_and_count) -> np.ndarray:
-    """Count the distinct rows of the columns in each request."""
-    *columns, count = columns_and_count
-    _, one = _number(request, *columns)
-    return np.bincount(request[one], minlength=count)
+def _distinct(
+    request: np.ndarray, allocation: np.ndarray, access: np.ndarray, piece: np.ndarray
+) -> np.ndarray:
+    """Return how many different pieces each request touches."""
+    _, one = _number(request[access], allocation[access], piece)
+    return np.bincount(request[access[one]])
 
 
-def _pairs(request: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct pairs."""
-    _, one = _number(request, number)
-    return request[one], number[one]
+def _passes(request: np.ndarray, access: np.ndarray, word: np.ndarray) -> np.ndarray:
+    """Return for each request the most different words that lie in one bank."""
+    _, one = _number(request[access], word)
+    bank = request[access[one]] * BANKS + word[one] % BANKS
+    return np.bincount(bank, minlength=(request.max() + 1) * BANKS).reshape(-1, BANKS).max(axis=1)
 
 
 def _conflicts(log: np.ndarray, shared: bool) -> set[tuple[int, int]]:
     """Return the pairs of lines that race in one kind of memory."""
-    if not (log["kind"] > 0).any():
-        return set()
-    pieces = _pieces(log, _unit(log))
-    rows = log[pieces.access]
-    place = rows["block"] if shared else rows["allocation"]
-    word, _ = _number(rows["launch"], place, pieces.number)
-    # A word that one thread uses, or that nobody writes, is no matter; most are, so they go first.
-    thread, _ = _number(rows["block"], rows["thread"])
-    written = np.bincount(word, rows["kind"] > 0) > 0
-    low, high = np.full(word.max() + 1, thread.max() + 1), np.full(word.max() + 1, -1)
-    np.minimum.at(low, word, thread)
-    np.maximum.at(high, word, thread)
-    keep = np.flatnonzero((written & (low != high))[word])
-    keep = keep[np.argsort(word[keep], kind="stable")]
-    # Many accesses of a loop differ only in how often it ran: one of each is enough.
-    columns = [
-        word,
-        rows["line"],
-        rows["kind"],
-        rows["block"],
-        rows["thread"],
-        rows["epoch"],
-        rows["warp_epoch"],
-    ]
-    _, one = _number(*(column[keep] for column in columns))
-    keep = np.sort(keep[one])
-    keep = keep[np.argsort(word[keep], kind="stable")]
+    access, piece = _pieces(log, _unit(log))
+    word, _ = _number(log["launch"][access], log["block" if shared else "allocation"][access], piece)
+    # A word that nobody writes, or that one thread uses, is no matter; most are, so they go first.
+    thread = log["block"].astype(np.int64) * 1024 + log["thread"]
+    low, high = _range(word, thread[access])
+    written = np.bincount(word, log["kind"][access] > 0) > 0
+    keep = (written & (low < high))[word] if len(word) else slice(0)
+    log, word, thread = log[access[keep]], word[keep], thread[access[keep]]
+    warp = log["thread"] // WARP
+    here = (word, log["block"], log["epoch"])
+    return (
+        _apart((word,), log, log["block"])
+        | _apart(here, log, warp)
+        | _apart((*here, warp, log["warp_epoch"]), log, thread)
+    )
+
+
+def _apart(group: tuple[np.ndarray, ...], log: np.ndarray, who: np.ndarray) -> set[tuple[int, int]]:
+    """Return the pairs of lines with a conflict between different values of ``who`` inside one group."""
+    group, _ = _number(*group)
+    use, first = _number(group, log["line"], log["kind"])
+    low, high = _range(use, who)
+    group, line, kind = group[first], log["line"][first].astype(int), log["kind"][first]
     found = set()
-    for group in np.split(keep, np.flatnonzero(np.diff(word[keep])) + 1):
-        a = rows[group]
-        writes = a[a["kind"] > 0][:, None]
-        same_block = writes["block"] == a["block"]
-        other = ~same_block | (writes["thread"] != a["thread"])
-        apart = (writes["epoch"] != a["epoch"]) | (
-            (writes["thread"] // WARP == a["thread"] // WARP) & (writes["warp_epoch"] != a["warp_epoch"])
-        )
-        atomic = (writes["kind"] == 2) & (a["kind"] == 2)
-        for i, j in np.argwhere(other & ~atomic & ~(same_block & apart)):
-            found.add((int(writes["line"][i, 0]), int(a["line"][j])))
+    for shift in range(len(first)):
+        one, other = np.arange(len(first) - shift), np.arange(shift, len(first))
+        together = group[one] == group[other]
+        if not together.any():
+            break
+        alone = (low[one] == high[one]) & (low[other] == high[other]) & (low[one] == low[other])
+        harmless = (kind[one] == kind[other]) & (kind[one] != 1)  # two loads, or two atomic operations
+        racing = np.flatnonzero(together & ~alone & ~harmless)
+        lines = np.sort(np.stack([line[one[racing]], line[other[racing]]]), axis=0)
+        found |= {(int(a), int(b)) for a, b in np.unique(lines, axis=1).T}
     return found
+
+
+def _range(group: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest value in each group."""
+    count = group.max(initial=-1) + 1
+    low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(low, group, value)
+    np.maximum.at(high, group, value)
+    return low, high
