@@ -19,7 +19,7 @@ class Resources(NamedTuple):
 
     Attributes:
         registers: 32-bit registers a thread.
-        shared: bytes of shared memory a block; from compute capability 8 on, 1,024 of them are the system's.
+        shared: bytes of static shared memory a block; for sm_90, 1,024 more that the system keeps if there are any.
         stack: bytes of local memory a thread for its stack.
         constant: bytes of constant memory for the parameters.
     """
