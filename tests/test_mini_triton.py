@@ -90,7 +90,7 @@ CASES = (
         (3,),
         (numbers(3, 5), empty(3, 5), 5, 7, 0.6),
         {"BLOCK": 8},
-    ),  # 1 - 0.6 rounds as float32
+    ),  # 1 - 0.6 is another number in float32
     (
         four_a_call,
         (2,),

@@ -189,7 +189,8 @@ def launch(kernel, grid: tuple[int, ...], *args, **constants) -> dict[str, int]:
     Args:
         kernel: a function that says ``tl.…``, or one that ``triton.jit`` has decorated.
         grid: one to three sizes.
-        args: NumPy arrays, which the kernel gets as pointers and may write; integers; floats (as float32).
+        args: NumPy arrays, which the kernel gets as pointers and may write; numbers, which stay Python's as in
+            Triton's interpreter (a compiled kernel gets a float as float32, so its ``1 - p`` may round apart).
         constants: the ``tl.constexpr`` arguments.
 
     Raises:
@@ -217,7 +218,7 @@ def _argument(value):
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
-        return np.float32(value)
+        return float(value)
     if not isinstance(value, np.ndarray):
         raise StudyError(
             f"{type(value).__name__}은 커널에 넘길 수 없으니 NumPy 배열이나 수로 바꾸어 넘기세요."
