@@ -222,6 +222,14 @@ def test_what_no_kernel_can_take_is_refused(value):
         mini_triton.launch(add, (1,), value, numbers(8), empty(8), 8, BLOCK=8)
 
 
+def test_another_process_sees_a_gpu_only_if_asked(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('TRITON_INTERPRET'))"
+    assert triton_tools.run(script).split() == ["None"]
+    assert triton_tools.run(script, gpu=True).split() == ["3", "None"]
+
+
 @needs_triton
 def test_a_kernel_compiles_without_a_gpu(tmp_path):
     source = "import triton.language as tl\n\ndef double(x, n, BLOCK: tl.constexpr):\n"

@@ -56,7 +56,7 @@ def _launch(kernel, case: str, rows: int, *args, **constants) -> dict[str, int]:
     except AttributeError as error:
         if error.obj is mini_triton.language:
             raise Mismatch(
-                f"{case}: 여기에는 tl.{error.name} 함수가 없습니다. 첫머리의 표에 있는 이름으로 작성하세요."
+                f"{case}: 여기에는 tl.{error.name} 함수가 없습니다. 문제 1 앞의 표에 있는 이름으로 작성하세요."
             ) from None
         if isinstance(error.obj, np.ndarray | np.generic):
             raise Mismatch(
