@@ -48,6 +48,12 @@ def four_a_call(x, out, cols, seed, threshold, scale, BLOCK: tl.constexpr, ROUND
     tl.store(out + row * cols + offs, y, offs < cols)
 
 
+def weave(x, y, out, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    both = tl.interleave(tl.load(x + offs), tl.load(y + offs))
+    tl.store(out + tl.arange(0, 2 * BLOCK), both)
+
+
 def matmul_pointers(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
     rm = (tl.program_id(0) * BM + tl.arange(0, BM))[:, None]
     rn = (tl.program_id(1) * BN + tl.arange(0, BN))[None, :]
@@ -97,14 +103,16 @@ CASES = (
         (numbers(2, 1000), empty(2, 1000), 1000, 9, 429496730, 1 / 0.9),
         {"BLOCK": 1024, "ROUNDS": 7},
     ),
+    (weave, (1,), (numbers(64), numbers(64) ** 2, empty(128)), {"BLOCK": 64}),
     (matmul_pointers, (4, 3), (numbers(50, 37), numbers(37, 45), empty(50, 45), 50, 45, 37), TILE),
     (matmul_descriptors, (4, 3), (numbers(50, 36), numbers(36, 44), empty(50, 44), 50, 44, 36), TILE),
 )
 
 
+MATMUL = next(case for case in CASES if case[0] is matmul_pointers)
 REFUSED = (  # in the words of Triton's interpreter
     (add, (1,), (*CASES[0][2][:3], 5), {"BLOCK": 5}, "arange's range must be a power of 2"),
-    (matmul_descriptors, (4, 3), CASES[4][2], TILE, "stride must be 16-byte aligned"),  # rows of 37 numbers
+    (matmul_descriptors, (4, 3), MATMUL[2], TILE, "stride must be 16-byte aligned"),  # rows of 37 numbers
 )
 
 
@@ -167,7 +175,9 @@ def lecture_version():
 
 def test_the_lecture_builds_the_same():
     lecture = lecture_version()
-    cases = [case for case in CASES if case[0] is not four_a_call]  # join and cast are not in the lecture
+    cases = [
+        case for case in CASES if case[0] not in (four_a_call, weave)
+    ]  # join, cast and interleave are not in it
     same_bits(outputs(lecture.launch, cases), outputs(mini_triton.launch, cases))
     for kernel, grid, args, constants in cases:
         assert lecture.launch(kernel, grid, *args, **constants) == mini_triton.launch(
@@ -179,7 +189,7 @@ def test_the_lecture_builds_the_same():
 
 
 def test_bytes_are_those_of_the_closed_formula():
-    moved = mini_triton.launch(*CASES[4][:2], *CASES[4][2], **CASES[4][3])
+    moved = mini_triton.launch(*MATMUL[:2], *MATMUL[2], **MATMUL[3])
     assert moved == {"load": 4 * 37 * (50 * 3 + 45 * 4), "store": 4 * 50 * 45}
 
 
@@ -210,6 +220,14 @@ def test_what_triton_refuses_and_what_lies_outside_is_named():
 def test_what_no_kernel_can_take_is_refused(value):
     with pytest.raises(StudyError, match="넘기세요"):
         mini_triton.launch(add, (1,), value, numbers(8), empty(8), 8, BLOCK=8)
+
+
+def test_another_process_sees_a_gpu_only_if_asked(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('TRITON_INTERPRET'))"
+    assert triton_tools.run(script).split() == ["None"]
+    assert triton_tools.run(script, gpu=True).split() == ["3", "None"]
 
 
 @needs_triton

@@ -156,6 +156,7 @@ language = SimpleNamespace(
     reshape=np.reshape,
     trans=np.transpose,
     join=lambda a, b: np.stack([a, b], -1),
+    interleave=lambda a, b: np.stack([a, b], -1).reshape(*a.shape[:-1], -1),
     cast=cast,
     where=np.where,
     maximum=np.maximum,

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_study import verify
+from tf_study.cuda import tools
 from tf_study.errors import StudyError
 
 
@@ -84,16 +85,24 @@ def compare(name: str, launch: Callable, *cases: tuple) -> None:
                     verify.equal(kernel.__name__, ours.view(bits), other.view(bits))
 
 
-def run(script: str, *arguments: str) -> str:
-    """Return what a script prints in a new process without Triton's interpreter, as if there were no GPU."""
+def run(script: str, *arguments: str, gpu: bool = False) -> str:
+    """Return what a script prints in a new process without Triton's interpreter, as if there were no GPU.
+
+    Args:
+        script: Python source.
+        arguments: for the script's ``sys.argv``.
+        gpu: let the script see the GPUs that are there.
+    """
     env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     env["TRITON_DEFAULT_FP_FUSION"] = "1"  # Triton 3.9 warns where it is not set
+    if not gpu:
+        env["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "main.py").write_text(script, encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "main.py", *arguments],
             cwd=folder,
-            env={**env, "CUDA_VISIBLE_DEVICES": "", "TRITON_CACHE_DIR": folder},
+            env={**env, "TRITON_CACHE_DIR": folder},
             capture_output=True,
             text=True,
         )
@@ -104,22 +113,17 @@ def run(script: str, *arguments: str) -> str:
 
 
 _COMPILE = """
-import json, re, subprocess, sys
-from pathlib import Path
+import json, sys
 sys.modules["torch"] = None  # not needed, and slow to import
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 wanted = json.loads(sys.argv[1])
 
 @triton.jit
 {kernel}
-
-def tool(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 builds = []
 names = list(wanted["types"])
@@ -128,12 +132,9 @@ for hints in wanted["hints"]:
     source = ASTSource({name}, wanted["types"], wanted["constants"], attributes)
     target = GPUTarget("cuda", wanted["arch"], 32)
     built = triton.compile(source, target=target, options={{"num_warps": wanted["warps"]}})
-    Path("kernel.cubin").write_bytes(built.asm["cubin"])
-    usage = tool(tools / "cuobjdump", "-res-usage", "kernel.cubin")
     builds.append({{
         **{{stage: built.asm[stage] for stage in ("ttir", "ttgir", "llir", "ptx")}},
-        "sass": tool(tools / "nvdisasm", "-c", "kernel.cubin"),
-        "registers": int(re.search(r"REG:(\\d+)", usage)[1]),
+        "cubin": built.asm["cubin"].hex(),
         "shared": built.metadata.shared,
     }})
 print(json.dumps(builds))
@@ -165,4 +166,11 @@ def compile(
     script = _COMPILE.format(kernel=inspect.getsource(kernel), name=kernel.__name__)
     wanted = {"types": dict(types), "constants": dict(constants), "hints": list(map(list, hints))}
     out = run(script, json.dumps({**wanted, "arch": arch, "warps": warps}))
-    return [Build(**build) for build in json.loads(out)]
+    return [_disassembled(**stages) for stages in json.loads(out)]
+
+
+def _disassembled(cubin: str, **stages) -> Build:
+    """Return a build with what NVIDIA's tools read from its machine code."""
+    code = bytes.fromhex(cubin)
+    (resources,) = tools.resources(code).values()
+    return Build(**stages, sass=tools.call("nvdisasm", code, "-c"), registers=resources.registers)

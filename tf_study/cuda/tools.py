@@ -55,13 +55,7 @@ class Compiled(NamedTuple):
 
     def resources(self) -> dict[str, Resources]:
         """Return what each kernel occupies."""
-        found = {}
-        text = _run("cuobjdump", self.cubin, "-res-usage")
-        for name, line in re.findall(r"Function (\w+):\s*\n([^\n]+)", text):
-            values = dict(re.findall(r"([A-Z]+(?:\[0\])?):(\d+)", line))
-            keys = ("REG", "SHARED", "STACK", "CONSTANT[0]")
-            found[self._asked(name)] = Resources(*(int(values.get(key, 0)) for key in keys))
-        return found
+        return {self._asked(name): found for name, found in resources(self.cubin).items()}
 
     def sass(self) -> dict[str, str]:
         """Return the machine code of each kernel as text, one instruction a line, without the padding behind it."""
@@ -73,7 +67,7 @@ class Compiled(NamedTuple):
     def instructions(self) -> dict[str, list[Instruction]]:
         """Return the instructions of each kernel, without the padding behind them."""
         found: dict[str, list[Instruction]] = {}
-        for part in re.split(r"^\s*\.section\s+\.text\.", _run("nvdisasm", self.cubin, "-c"), flags=re.M)[1:]:
+        for part in re.split(r"^\s*\.section\s+\.text\.", call("nvdisasm", self.cubin, "-c"), flags=re.M)[1:]:
             name = re.match(r"\w+", part)[0]
             code = [
                 Instruction(int(m[1], 16), m[3], m[2].strip())
@@ -134,7 +128,18 @@ def tool(name: str) -> Path | None:
     return path if path and path.exists() else None
 
 
-def _run(name: str, cubin: bytes, *options: str) -> str:
+def resources(cubin: bytes) -> dict[str, Resources]:
+    """Return what each kernel of a cubin occupies, by its mangled name."""
+    found = {}
+    for name, line in re.findall(r"Function (\w+):\s*\n([^\n]+)", call("cuobjdump", cubin, "-res-usage")):
+        values = dict(re.findall(r"([A-Z]+(?:\[0\])?):(\d+)", line))
+        keys = ("REG", "SHARED", "STACK", "CONSTANT[0]")
+        found[name] = Resources(*(int(values.get(key, 0)) for key in keys))
+    return found
+
+
+def call(name: str, cubin: bytes, *options: str) -> str:
+    """Return what one of NVIDIA's tools prints about a cubin."""
     program = tool(name)
     if program is None:
         raise StudyError(f"triton 패키지의 {name}이(가) 없으니 리눅스에서 make advanced를 실행하세요.")
