@@ -12,6 +12,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 import nbval_approx
 import nbval_models
 from tf_study import notebooks, warm
+from tf_study.cuda import builder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -76,8 +77,9 @@ def pytest_runtest_setup():
 
 def pytest_itemcollected(item):
     if isinstance(item, IPyNbCell):
-        needed = nbval_models.names(item.cell.metadata.get("tags", []))
-        if needed.intersection(nbval_models.missing()):
+        tags = item.cell.metadata.get("tags", [])
+        needed = nbval_models.names(tags)
+        if needed.intersection(nbval_models.missing()) or ("compiler" in tags and builder.compiler() is None):
             item.options["check"] = False
 
 
