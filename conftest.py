@@ -10,9 +10,8 @@ import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
-import nbval_models
+import nbval_needs
 from tf_study import notebooks, warm
-from tf_study.cuda import builder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -76,19 +75,14 @@ def pytest_runtest_setup():
 
 
 def pytest_itemcollected(item):
-    if isinstance(item, IPyNbCell):
-        tags = item.cell.metadata.get("tags", [])
-        needed = nbval_models.names(tags)
-        if needed.intersection(nbval_models.missing()) or ("compiler" in tags and builder.compiler() is None):
-            item.options["check"] = False
+    if isinstance(item, IPyNbCell) and not nbval_needs.compared(item.cell.metadata.get("tags", [])):
+        item.options["check"] = False
 
 
 def pytest_terminal_summary(terminalreporter):
     # Quiet runs say nothing of what was skipped.
-    if missing := nbval_models.missing():
-        terminalreporter.write_line(
-            f"{', '.join(missing)} 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니 make models를 실행하세요."
-        )
+    for sentence in nbval_needs.sentences():
+        terminalreporter.write_line(sentence)
 
 
 @pytest.fixture

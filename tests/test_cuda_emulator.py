@@ -268,6 +268,7 @@ WARPS = r"""
 namespace { constexpr unsigned ALL = 0xffffffff; }
 __constant__ float table[4];
 template <class T> struct Pair { T a, b; };
+__device__ __noinline__ float root(float x) { return rsqrtf(x); }
 __global__ void warps(int* x) {
   int lane = threadIdx.x, v = lane;
   if (lane < 16) v = __shfl_xor_sync(0xffff, v, 1);  // half a warp, then all of it
@@ -290,7 +291,7 @@ __global__ void atomics(unsigned* x) {
   x[5] = min(low, 100), x[6] = max(1u, 3);
 }
 __global__ void constants(float* x, int3* y, Pair<float>* p) {
-  x[threadIdx.x] = table[threadIdx.x] + rsqrtf(4.0f) + __expf(0) + __ldg(x);
+  x[threadIdx.x] = table[threadIdx.x] + root(4.0f) + __expf(0) + __ldg(table);
   y[threadIdx.x] = make_int3(blockDim.x, gridDim.y, warpSize);
   p[threadIdx.x] = {float(blockIdx.y), float(threadIdx.z)};
 }
@@ -328,4 +329,5 @@ def test_warps_atomics_and_constants(order):
     assert (w[2] == np.where(lane % 8 < 6, lane + 2, lane)).all() and (w[5] == lane ^ 16).all()
     assert (w[3].view("u4") == sum(1 << int(k) for k in lane if k % 3 == 0)).all()
     assert list(a[:4]) == [256, 63, 5, 2**32 - 1] and 1 <= a[4] <= 64 and list(a[5:7]) == [7, 3]
+    assert list(c) == [3.5, 4.5, 5.5, 6.5] and (p.reshape(4, 2)[:, 1] == 0).all()
     assert (i.reshape(4, 3) == [4, 2, 32]).all() and program.allocations == 0

@@ -73,6 +73,20 @@ def test_collectives_agree_with_numpy(group):
         np.testing.assert_array_equal(broadcast, own[2])
 
 
+def test_shapes_arrive_as_they_are():
+    def work(comm):
+        return [
+            comm.all_gather(array) for array in (np.float64(comm.rank), np.ones((3, 2)).T, np.ones((0, 4)))
+        ]
+
+    for gathered in workers.run(work, 2):
+        assert [[part.shape for part in parts] for parts in gathered] == [
+            [()] * 2,
+            [(2, 3)] * 2,
+            [(0, 4)] * 2,
+        ]
+
+
 def test_what_is_sent_is_counted():
     def work(comm):
         comm.all_reduce(np.zeros(1200, np.float32))

@@ -76,9 +76,9 @@ class Comm:
 
     def send(self, to: int, array, kind: str = "send") -> None:
         """Send a copy of ``array`` (any shape and dtype) to rank ``to``, without waiting for it to arrive."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array)
         self.sent[kind] += array.nbytes
-        header = pickle.dumps((np.shape(array), array.dtype))
+        header = pickle.dumps((array.shape, array.dtype))
         body = array.tobytes()
         self._outbox[to].put(_LENGTH.pack(len(header), len(body)) + header + body)
 

@@ -197,8 +197,8 @@ def run(command: Sequence[str], folder: Path) -> str:
 
 
 def _own(found: Compiler) -> tuple[str, ...]:
-    """Options that only one of the two families of compilers knows."""
-    return () if found.clang else ("-fno-gnu-unique",)
+    """Options of one family: libraries share nothing (gcc), endless loops stay in the program (clang)."""
+    return ("-fno-finite-loops",) if found.clang else ("-fno-gnu-unique",)
 
 
 def _emulator(
@@ -315,7 +315,7 @@ def _error(text: str, folder: Path) -> StudyError:
     reason = said[0].strip() if said else (text.strip().splitlines() or ["이유를 말하지 않음"])[-1]
     line = re.search(rf"{name}[:(](\d+)", text)
     where = f"의 {line[1]}번째 줄" if line else ""
-    return StudyError(f"CUDA 소스{where}를 라이브러리로 만들지 못했으니({reason}) 그 부분을 고치세요.")
+    return StudyError(f"CUDA 소스{where}에서 라이브러리를 만들지 못했으니({reason}) 그 부분을 고치세요.")
 
 
 def _cannot_write(folder: Path, reason: str) -> StudyError:

@@ -17,7 +17,6 @@
 #define __host__
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __restrict__  // promises would let the trace lose accesses, differently in each compiler
 #define __align__(n) alignas(n)
@@ -87,9 +86,9 @@ template <class T> T exchange(unsigned mask, T value, int from) {
 #if CUDA_EMULATOR_TRACE
 #define CUDA_EMULATOR_COPY(name) \
   __attribute__((noinline, no_sanitize("thread"))) name(const name& o) { \
-    memcpy((void*)this, &o, sizeof o), cuda_emulator::note_copy(this, &o, sizeof o, __builtin_return_address(0)); } \
+    cuda_emulator::note_copy(this, &o, sizeof o, __builtin_return_address(0)), memcpy((void*)this, &o, sizeof o); } \
   __attribute__((noinline, no_sanitize("thread"))) name& operator=(const name& o) { \
-    memcpy((void*)this, &o, sizeof o), cuda_emulator::note_copy(this, &o, sizeof o, __builtin_return_address(0)); \
+    cuda_emulator::note_copy(this, &o, sizeof o, __builtin_return_address(0)), memcpy((void*)this, &o, sizeof o); \
     return *this; }
 #else
 #define CUDA_EMULATOR_COPY(name)

@@ -83,6 +83,8 @@ def emulated(source: str) -> str:
     edits = [
         (m.start(), m.end(), "") for m in _INCLUDE.finditer(source) if code[m.start() :].lstrip()[:1] == "#"
     ]
+    # No macro: libc++ writes it inside __attribute__((…)).
+    edits += [(*m.span(), "__attribute__((noinline))") for m in re.finditer(r"\b__noinline__\b", code)]
     dynamic = list(_DYNAMIC.finditer(code))
     for match in dynamic:
         kind, name = match[1].strip(), match[2]

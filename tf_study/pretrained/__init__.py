@@ -11,8 +11,9 @@ The others, and the unquantized originals, are on the Hugging Face hub: :func:`h
 """
 
 from tf_study.pretrained.e5 import e5_small
+from tf_study.pretrained.kobert import kobert_tokenizer
 from tf_study.pretrained.lite0 import efficientnet_lite0
 from tf_study.pretrained.smol import smollm2
 from tf_study.pretrained.store import available, hub, path
 
-__all__ = ["available", "e5_small", "efficientnet_lite0", "hub", "path", "smollm2"]
+__all__ = ["available", "e5_small", "efficientnet_lite0", "hub", "kobert_tokenizer", "path", "smollm2"]
