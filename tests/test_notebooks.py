@@ -22,7 +22,14 @@ def double(x):
 total = None
 # BEGIN SOLUTION
 total = double(3)
-# END SOLUTION''',
+# END SOLUTION
+SOURCE = r"""
+__global__ void twice(float* x) {
+  // BEGIN SOLUTION
+  x[threadIdx.x] *= 2;
+  // END SOLUTION
+}
+"""''',
         [],
     ),
     ("code", 'print("⬜ 채점")', ["check"]),
@@ -104,6 +111,7 @@ def test_learner_version(solution):
     assert "2 * x" not in text and "double(3)" not in text and "SOLUTION" not in text
     assert "    raise NotImplementedError" in text and '"""두 배."""' in text and "total = None" in text
     assert "](../01_lecture.ipynb)" in text
+    assert "*= 2" not in text and "(float* x) {\n  // 여기에 코드를 쓰세요.\n}" in text
     assert len(learner.cells) == 4
     assert list(learner.cells[-1].metadata.tags) == ["check", notebooks.IGNORE]
     assert not notebooks.is_edited(learner)

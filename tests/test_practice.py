@@ -308,6 +308,25 @@ def test_a_session_scores_and_demands_everything(quiz, capsys):
         quiz.check("triple", lambda x: x)
 
 
+def test_what_cannot_be_graded_here_is_no_fault(quiz, capsys, monkeypatch):
+    def cannot(answer):
+        answer()
+        raise expect.Ungraded("컴파일러가 없어 채점하지 못했으니 설치하세요.")
+
+    quiz.problems["compiled"] = problem("컴파일", minutes=5)(cannot)
+    quiz.check("compiled", unsolved)
+    assert not quiz.ungraded
+    quiz.check("compiled", lambda: None)
+    quiz.check("double", lambda x: x + x)
+    assert not quiz.solved("compiled")
+    capsys.readouterr()
+    quiz.check("compiled", lambda: None)
+    quiz.require_all()
+    lines = capsys.readouterr().out.splitlines()
+    reason = "컴파일러가 없어 채점하지 못했으니 설치하세요."
+    assert lines == [f"{BLANK} 컴파일: {reason}", f"[생략] {reason}", "✅ 1문제를 모두 풀었습니다."]
+
+
 def test_an_answer_without_end_is_one_sentence_that_names_the_line(quiz, capsys):
     def answer(x):
         while x.ndim:

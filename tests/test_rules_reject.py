@@ -431,6 +431,13 @@ def test_how_much_of_a_solution_a_hint_shows(hint, low, high):
     assert low <= practice.shown_share(hint, SOLUTION_CODE) <= high
 
 
+def test_a_hint_in_cuda_shows_a_solution_in_cuda():
+    solution = "for (int d = 16; d > 0; d /= 2) v += __shfl_down_sync(0xffffffff, v, d);"
+    assert practice.code_in(f"글\n\n```cuda\n{solution}\n```\n") == [solution + "\n"]
+    assert practice.shown_share([solution], solution) == 1
+    assert practice.shown_share(["for (셔플 반복문) v에 더합니다;"], solution) == 0
+
+
 def test_no_helper_writes_type_that_a_notebook_may_not():
     for name in ("plots.py", "diagram.py"):
         path = rules.ROOT / "tf_study" / name

@@ -16,6 +16,10 @@ class Mismatch(Exception):
     """An answer that is not right; the text says in Korean what differs."""
 
 
+class Ungraded(Exception):
+    """An answer that cannot be judged on this machine; the text says why, in Korean, and what mends it."""
+
+
 def expect(condition, message: str) -> None:
     """Raise :class:`Mismatch` with the Korean ``message`` unless ``condition`` holds."""
     if not condition:

@@ -37,7 +37,9 @@ METADATA = {
     "kernelspec": {"display_name": "Python (tf_study)", "language": "python", "name": "tf_study"},
     "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
 }
-_SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION *\n(.*?)^ *# END SOLUTION *\n?", re.MULTILINE | re.DOTALL)
+_SOLUTION = re.compile(
+    r"^( *)(#|//) BEGIN SOLUTION *\n(.*?)^ *\2 END SOLUTION *\n?", re.MULTILINE | re.DOTALL
+)
 
 
 def read(path: Path) -> NotebookNode:
@@ -148,7 +150,8 @@ def learner_version(solution: NotebookNode) -> NotebookNode:
     """Return the learner's notebook for a solution notebook, without outputs.
 
     Cells tagged ``solution-only`` are dropped. Text between ``# BEGIN SOLUTION`` and ``# END SOLUTION``
-    becomes ``raise NotImplementedError`` inside a function and a comment at the top level. Cells tagged
+    becomes ``raise NotImplementedError`` inside a function and a comment at the top level; in C++, where the marks
+    begin with ``//``, it is a comment everywhere. Cells tagged
     ``check`` get the tag ``nbval-ignore-output``, since solving them changes their output. Relative links
     move one folder up.
     """
@@ -356,9 +359,9 @@ def _changed() -> list[Path]:
 
 
 def _blank(match: re.Match) -> str:
-    indent = match.group(1)
-    comment = f"{indent}# 여기에 코드를 쓰세요.\n"
-    return f"{comment}{indent}raise NotImplementedError\n" if indent else comment
+    indent, mark = match.group(1), match.group(2)
+    comment = f"{indent}{mark} 여기에 코드를 쓰세요.\n"
+    return f"{comment}{indent}raise NotImplementedError\n" if indent and mark == "#" else comment
 
 
 def _merge_streams(outputs: list) -> list:

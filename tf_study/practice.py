@@ -81,6 +81,7 @@ class Practice:
 
     name: str
     results: dict[str, str] = field(default_factory=dict, init=False)
+    ungraded: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.problems = load(self.name)
@@ -103,6 +104,9 @@ class Practice:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             mark, message = grade(self.problems[name], answer, seconds)
         self.results[name] = mark
+        self.ungraded.pop(name, None)
+        if mark == BLANK and message != BLANK_MESSAGE:
+            self.ungraded[name] = message
         print(f"{mark} {self.problems[name].title}: {message}")
         lines = [] if printed.closed else printed.getvalue().splitlines()
         if lines:
@@ -124,12 +128,17 @@ class Practice:
     def require_all(self) -> None:
         """Raise unless every problem is solved; the last cell of a solution notebook.
 
+        Problems that could not be graded on this machine are left out, and one line says why.
+
         Raises:
             AssertionError: with the names of the problems that are not solved.
         """
-        open_problems = [name for name in self.problems if self.results.get(name) != SOLVED]
+        graded = [name for name in self.problems if name not in self.ungraded]
+        open_problems = [name for name in graded if self.results.get(name) != SOLVED]
         assert not open_problems, f"풀리지 않은 문제: {', '.join(open_problems)}"
-        print(f"{SOLVED} {len(self.problems)}문제를 모두 풀었습니다.")
+        for reason in dict.fromkeys(self.ungraded.values()):
+            print(f"[생략] {reason}")
+        print(f"{SOLVED} {len(graded)}문제를 모두 풀었습니다.")
 
 
 def load(name: str) -> dict[str, Problem]:
@@ -152,6 +161,8 @@ def load(name: str) -> dict[str, Problem]:
 def grade(item: Problem, answer, seconds: float | None = None) -> tuple[str, str]:
     """Return the mark (✅, ⬜ or ❌) of an answer and a Korean message of one line.
 
+    The message of ⬜ is :data:`BLANK_MESSAGE`, or says why the answer cannot be judged on this machine.
+
     Args:
         item: the problem.
         answer: the learner's answer.
@@ -169,6 +180,8 @@ def grade(item: Problem, answer, seconds: float | None = None) -> tuple[str, str
         if "Cannot convert a symbolic" in str(error):  # What NumPy raises inside a tf.function.
             return WRONG, SYMBOLIC_MESSAGE
         return BLANK, BLANK_MESSAGE
+    except expect.Ungraded as error:
+        return BLANK, str(error)
     except limit.TimeUp as error:
         return WRONG, SLOW_MESSAGE.format(seconds, _stopped_at(error, answer), 10 * seconds)
     except SystemExit:

@@ -20,7 +20,9 @@ from .lecture import estimated_minutes
 # 0.98 of the others. 31 of the 102 problems stay below a half.
 HINT_SHARE = 0.5
 HINT_RUN = 4  # tokens in a row that count as shown
-SOLUTION = re.compile(r"^ *# BEGIN SOLUTION *\n(.*?)^ *# END SOLUTION", re.MULTILINE | re.DOTALL)
+SOLUTION = re.compile(
+    r"^ *(?:#|//) BEGIN SOLUTION *\n(.*?)^ *(?:#|//) END SOLUTION", re.MULTILINE | re.DOTALL
+)
 LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -96,7 +98,7 @@ def second_hint(notebook: NotebookNode, context: Context) -> Iterator[str]:
 
 def code_in(text: str) -> list[str]:
     """Return the fenced and inline code of a Markdown text."""
-    fence = re.compile(r"```(?:python)?\n(.*?)```", re.DOTALL)
+    fence = re.compile(r"```(?:python|cuda)?\n(.*?)```", re.DOTALL)
     return fence.findall(text) + re.findall(r"`([^`\n]+)`", fence.sub("", text))
 
 
@@ -141,9 +143,9 @@ def solution_raises(notebook: NotebookNode, context: Context) -> Iterator[str]:
     if ".require_all()" not in last.source or "solution-only" not in tags_of(last):
         yield "마지막 셀이 solution-only 태그를 단 require_all()이 아닙니다."
     sources = "\n".join(cell.source for cell in code_cells(notebook))
-    if sources.count("# BEGIN SOLUTION") != sources.count("# END SOLUTION"):
+    if sources.count(" BEGIN SOLUTION") != sources.count(" END SOLUTION"):
         yield "BEGIN SOLUTION과 END SOLUTION의 수가 다릅니다."
-    if sources.count("# BEGIN SOLUTION") < 5:
+    if sources.count(" BEGIN SOLUTION") < 5:
         yield "빈칸이 될 풀이가 다섯보다 적습니다."
 
 
