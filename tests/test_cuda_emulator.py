@@ -127,6 +127,7 @@ __global__ void branch(float* x) {
   }
   x[threadIdx.x] = s[63 - threadIdx.x];
 }
+__global__ void outside_mask(float* x) { x[threadIdx.x] = __shfl_sync(0xffff, x[threadIdx.x], 0); }
 __global__ void too_much() { __shared__ float s[13000]; s[0] = 1; }
 __global__ void unset(float* x) { __shared__ float s[64]; x[threadIdx.x] += s[threadIdx.x]; }
 __global__ void hello() { printf("%d.%d ", blockIdx.x, threadIdx.x); }
@@ -149,6 +150,10 @@ FAULTS = {
         (2, 64, np.ones(64, "float32")),
         "블록 0의 스레드가 서로 다른 곳에서 기다려 멈췄으니(스레드 0부터는 18번째 줄의 __syncthreads(), 스레드 32부터는"
         " 20번째 줄의 __syncthreads())",
+    ),
+    "outside_mask": (
+        (1, 32, np.ones(32, "float32")),
+        "블록 0의 스레드 16이 부른 워프 연산의 마스크 0xffff에 그 스레드의 레인 16이 없으니",
     ),
     "too_much": ((1, 1), "49152바이트를 넘으니"),
 }

@@ -483,6 +483,7 @@ for what, *change in (
     ),
     ("the mean", "= v;\n  }", "= v / blockDim.x;\n  }"),
     ("the old shuffle", "__shfl_down_sync(0xffffffff, ", "__shfl_down("),
+    ("half of the warp in the mask", "0xffffffff", "0xffff"),
 ):
     _wrong("block_sum", what, SUM, tuple(change))
 

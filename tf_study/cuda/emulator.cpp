@@ -459,6 +459,11 @@ void block_barrier(int line) {
   wait(kAtBlock);
 }
 Shown warp_barrier(unsigned mask, uint64_t value, int from) {
+  if (!(mask >> lane() & 1)) {  // undefined on a GPU
+    fail(cudaErrorLaunchFailure, "%s 부른 워프 연산의 마스크 0x%x에 그 스레드의 레인 %d이 없으니, 함께 부르는 레인을 모두 마스크에 넣으세요.",
+         subject().text, mask, lane());
+    give_up();
+  }
   Thread& t = threads[current];
   t.mask = mask, t.shown = value, t.from = from;
   wait(kAtWarp);
