@@ -10,6 +10,8 @@ with traced.tracing() as trace:
 trace.profile(), trace.races()
 
 cuda.compile(source).sass()  # machine code for an H100, without one
+
+cuda.tensorflow_op(source)  # an op of TensorFlow whose CPU kernel is a CUDA kernel
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from tf_study.cuda.builder import available, library
 from tf_study.cuda.gpu import has_gpu
 from tf_study.cuda.program import Program, load
+from tf_study.cuda.tensorflow_op import tensorflow_op
 from tf_study.cuda.tools import (
     GPUS,
     Compiled,
@@ -45,6 +48,7 @@ __all__ = [
     "library",
     "occupancy_available",
     "occupancy_reference",
+    "tensorflow_op",
 ]
 
 
