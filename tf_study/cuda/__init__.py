@@ -10,13 +10,18 @@ with traced.tracing() as trace:
 trace.profile(), trace.races()
 
 cuda.compile(source).sass()  # machine code for an H100, without one
+
+cuda.tensorflow_op(source)  # an op of TensorFlow whose CPU kernel is a CUDA kernel
+cuda.python_module("name", source)  # C++ with pybind11
 """
 
 from collections.abc import Sequence
 
 from tf_study.cuda.builder import available, library
 from tf_study.cuda.gpu import has_gpu
+from tf_study.cuda.ops import tensorflow_op
 from tf_study.cuda.program import Program, load
+from tf_study.cuda.pybind import python_module, python_module_available
 from tf_study.cuda.tools import (
     GPUS,
     Compiled,
@@ -45,6 +50,9 @@ __all__ = [
     "library",
     "occupancy_available",
     "occupancy_reference",
+    "python_module",
+    "python_module_available",
+    "tensorflow_op",
 ]
 
 
