@@ -35,7 +35,7 @@ RIGHT("schedule")(_schedule)
 
 @RIGHT("schedule")
 def schedule_by_loop(kind, T):
-    """One step after the other, as lists."""
+    """One step after the other."""
     f = lambda t: math.cos((t / T + 0.008) / 1.008 * math.pi / 2) ** 2  # noqa: E731
     beta, table = [0.0], [1.0]
     for t in range(1, T + 1):
@@ -45,7 +45,7 @@ def schedule_by_loop(kind, T):
             new = min(1 - f(t) / f(t - 1), 0.999)
         beta.append(new)
         table.append(table[-1] * (1 - new))
-    return beta, table
+    return np.array(beta), np.array(table)
 
 
 @RIGHT("schedule")
@@ -58,7 +58,7 @@ def schedule_in_tensorflow(kind, T):
         f = tf.cos(u * np.pi / 2) ** 2
         beta = tf.clip_by_value(1 - f[1:] / f[:-1], 0.0, 0.999)
     beta = tf.concat([tf.zeros(1, tf.float64), beta], 0)
-    return beta, tf.exp(tf.cumsum(tf.math.log1p(-beta)))
+    return beta.numpy(), tf.exp(tf.cumsum(tf.math.log1p(-beta))).numpy()
 
 
 WRONG.add("schedule", _schedule, "no clip", clip=1.0)
@@ -124,9 +124,12 @@ RIGHT("q_sample")(_q_sample)
 def q_sample_by_loop(x0, t, noise, alpha_bar):
     """Sample by sample."""
     t = np.broadcast_to(t, len(x0))
-    return [
-        alpha_bar[k] ** 0.5 * x + (1 - alpha_bar[k]) ** 0.5 * z for x, k, z in zip(x0, t, noise, strict=True)
-    ]
+    return np.stack(
+        [
+            alpha_bar[k] ** 0.5 * x + (1 - alpha_bar[k]) ** 0.5 * z
+            for x, k, z in zip(x0, t, noise, strict=True)
+        ]
+    )
 
 
 @RIGHT("q_sample")
@@ -134,7 +137,8 @@ def q_sample_in_tensorflow(x0, t, noise, alpha_bar):
     """Gather, then new axes; float32."""
     ab = tf.cast(tf.gather(alpha_bar, tf.broadcast_to(t, [len(x0)])), tf.float32)
     ab = tf.reshape(ab, [-1] + [1] * (x0.ndim - 1))
-    return tf.sqrt(ab) * tf.cast(x0, tf.float32) + tf.sqrt(1 - ab) * tf.cast(noise, tf.float32)
+    mixed = tf.sqrt(ab) * tf.cast(x0, tf.float32) + tf.sqrt(1 - ab) * tf.cast(noise, tf.float32)
+    return mixed.numpy()
 
 
 @RIGHT("q_sample")
@@ -170,6 +174,12 @@ def q_sample_shared_noise(x0, t, noise, alpha_bar):
 def q_sample_own_noise(x0, t, noise, alpha_bar):
     """Noise of its own."""
     return _q_sample(x0, t, np.random.default_rng(0).normal(size=x0.shape), alpha_bar)
+
+
+@WRONG("q_sample")
+def q_sample_tensor(x0, t, noise, alpha_bar):
+    """A tensor, which NumPy's methods do not know."""
+    return tf.constant(_q_sample(x0, t, noise, alpha_bar))
 
 
 @WRONG("q_sample")
@@ -217,10 +227,10 @@ def predict_by_angle(xt, t, output, kind, alpha_bar):
     angle = tf.reshape(tf.acos(tf.sqrt(tf.gather(alpha_bar, t))), [-1] + [1] * (xt.ndim - 1))
     c, s = tf.cos(angle), tf.sin(angle)
     if kind == "v":
-        return c * xt - s * output, s * xt + c * output
+        return (c * xt - s * output).numpy(), (s * xt + c * output).numpy()
     if kind == "eps":
-        return xt / c - tf.tan(angle) * output, output
-    return output, xt / s - output / tf.tan(angle)
+        return (xt / c - tf.tan(angle) * output).numpy(), output
+    return output, (xt / s - output / tf.tan(angle)).numpy()
 
 
 WRONG.add("predict", _predict, "the other sign of v", sign=-1)
@@ -292,7 +302,7 @@ def posterior_by_conditioning(xt, x0, t, s, alpha_bar):
     gain = math.sqrt(alpha_bar[t] / alpha_bar[s]) * (1 - alpha_bar[s]) / (1 - alpha_bar[t])
     x0 = tf.constant(x0)
     mean = alpha_bar[s] ** 0.5 * x0 + gain * (xt - alpha_bar[t] ** 0.5 * x0)
-    return mean, tf.constant(1 - alpha_bar[s] - gain**2 * (1 - alpha_bar[t]))
+    return mean.numpy(), tf.constant(1 - alpha_bar[s] - gain**2 * (1 - alpha_bar[t]))
 
 
 WRONG.add("posterior", _posterior, "t - 1 instead of s", previous=True)
@@ -337,7 +347,8 @@ def ddim_by_posterior(x0, eps, t, s, alpha_bar, eta, noise):
     """The spread of the posterior times eta."""
     x0, eps, noise = map(tf.constant, (x0, eps, noise))
     sigma = eta * posterior_by_conditioning(x0, x0, t, s, alpha_bar)[1] ** 0.5
-    return alpha_bar[s] ** 0.5 * x0 + (1 - alpha_bar[s] - sigma**2) ** 0.5 * eps + sigma * noise
+    moved = alpha_bar[s] ** 0.5 * x0 + (1 - alpha_bar[s] - sigma**2) ** 0.5 * eps + sigma * noise
+    return moved.numpy()
 
 
 @RIGHT("ddim_step")
@@ -378,15 +389,15 @@ def times_rounded(T, steps):
 
 @RIGHT("times")
 def times_half_up(T, steps):
-    """A list, halves rounded up."""
-    return [(2 * T * (steps - k) + steps) // (2 * steps) for k in range(steps + 1)]
+    """Whole numbers only, halves rounded up."""
+    return np.array([(2 * T * (steps - k) + steps) // (2 * steps) for k in range(steps + 1)])
 
 
 @RIGHT("times")
 def times_reversed(T, steps):
-    """Up, then turned; a tensor."""
+    """Up, then turned, in tensors."""
     up = tf.range(steps + 1, dtype=tf.float64) * T / steps
-    return tf.reverse(tf.cast(tf.round(up), tf.int32), [0])
+    return tf.reverse(tf.cast(tf.round(up), tf.int32), [0]).numpy()
 
 
 @WRONG("times")
@@ -429,6 +440,12 @@ def times_real(T, steps):
 def times_to_one(T, steps):
     """End at 1."""
     return np.linspace(T, 1, steps + 1).round().astype(int)
+
+
+@WRONG("times")
+def times_list(T, steps):
+    """A list, from which nothing can be subtracted."""
+    return times_rounded(T, steps).tolist()
 
 
 @WRONG("times")
@@ -482,7 +499,7 @@ def denoise_by_score(xt, t, alpha_bar, centers, weights, std):
         tape.watch(x)
         square = tf.reduce_sum((x[:, None] - ab**0.5 * centers) ** 2, -1)
         density = tf.reduce_logsumexp(tf.math.log(weights) - square / (2 * v), 1)
-    return (x + (1 - ab) * tape.gradient(density, x)) / ab**0.5
+    return ((x + (1 - ab) * tape.gradient(density, x)) / ab**0.5).numpy()
 
 
 @RIGHT("denoise")
@@ -497,7 +514,7 @@ def denoise_by_loop(xt, t, alpha_bar, centers, weights, std):
         ]
         r = np.exp(logits - logsumexp(logits))
         found.append(r @ (centers + ab**0.5 * std**2 / v * (x - ab**0.5 * centers)))
-    return found
+    return np.array(found)
 
 
 WRONG.add("denoise", _denoise, "no weights", share=False)
@@ -562,15 +579,14 @@ def sample_into_array(xT, model, grid, alpha_bar, eta, rng):
 
 @RIGHT("sample")
 def sample_in_tensorflow(xT, model, grid, alpha_bar, eta, rng):
-    """Tensors and TensorFlow's own noise."""
+    """TensorFlow's own noise."""
     generator = tf.random.Generator.from_seed(int(rng.integers(2**31)))
-    path = [tf.constant(xT)]
+    path = [xT]
     for t, s in zip(grid, grid[1:], strict=False):
-        x0 = tf.constant(model(path[-1].numpy(), t))
-        _, eps = predict_by_signal(path[-1].numpy(), t, x0.numpy(), "x0", alpha_bar)
+        x0, eps = predict_by_signal(path[-1], t, model(path[-1], t), "x0", alpha_bar)
         z = generator.normal(xT.shape, dtype=tf.float64)
         path.append(ddim_by_posterior(x0, eps, t, s, alpha_bar, eta, z))
-    return tf.stack(path)
+    return tf.stack(path).numpy()
 
 
 WRONG.add("sample", _sample, "t - 1 instead of the grid's next time", previous=True)

@@ -1,12 +1,13 @@
 """Checks of practice 13.1, diffusion forwards and backwards: closed forms on tables of noise that no formula gives.
 
-Times run from 0 (data) to T (noise), so a table of T steps has T + 1 entries and alpha_bar[0] is 1.
+Times run from 0 (data) to T (noise), so a table of T steps has T + 1 entries and alpha_bar[0] is 1. The functions take
+each other's results, so all of them are asked for NumPy arrays.
 """
 
 import numpy as np
 from numpy.random import default_rng
 
-from tf_study.expect import expect, expect_array, expect_close, expect_integers, expect_parts, untouched
+from tf_study.expect import expect, expect_close, expect_integers, expect_parts, expect_type, untouched
 from tf_study.practice import problem
 
 LOG_TOL = 1e-3  # of log(alpha_bar), for tables that were computed in float32
@@ -26,7 +27,7 @@ def schedule(answer):
             beta, table = expect_parts(answer(kind, T), ("beta", "alpha_bar"), case)
             expected, product = _betas(kind, T), _products(_betas(kind, T))
             for name, got in (("beta", beta), ("alpha_bar", table)):
-                got = expect_array(got, f"{case}, {name}")
+                expect_type(got, np.ndarray, f"{case}, {name}")
                 why = " t=0부터 t=T까지 한 개씩입니다." if got.shape in ((T,), (T + 2,)) else ""
                 expect(
                     got.shape == (T + 1,),
@@ -38,7 +39,6 @@ def schedule(answer):
                 "1 - beta를 돌려주었습니다.": 1 - expected,
             }
             expect_close(beta, expected, f"{case}, beta", tol=1e-6, mistakes=mistakes)
-            table = np.asarray(table, float)
             expect(
                 np.all(table > 0),
                 f"{case}, alpha_bar: 모두 0보다 커야 하는데 가장 작은 값이 {table.min():.3g}입니다.",
@@ -117,6 +117,7 @@ def q_sample(answer):
             mistakes["t의 계수를 샘플 축이 아니라 마지막 축에 곱했습니다."] = (
                 root[each] * x0 + rest[each] * noise
             )
+        expect_type(got, np.ndarray, case)
         expect_close(got, mixed(root, rest), case, mistakes=mistakes)
 
 
@@ -151,6 +152,7 @@ def predict(answer):
             }
             for place, (part, truth) in enumerate((("x0", x0), ("eps", eps))):
                 known = {text: wrong[place] for text, wrong in mistakes.items()}
+                expect_type(found[place], np.ndarray, f"{case}, {part}")
                 expect_close(found[place], truth, f"{case}, {part}", tol=1e-4, mistakes=known)
 
 
@@ -188,6 +190,7 @@ def posterior(answer):
             "1 - ᾱ_t로 나누지 않았습니다.": (1 - ab) * (first * x0 + second * xt),
             "x0의 계수에 제곱근이 빠졌습니다.": np.sqrt(before) * first * x0 + second * xt,
         }
+        expect_type(mean, np.ndarray, f"{case}, 평균")
         expect_close(mean, expected_mean, f"{case}, 평균", mistakes=mistakes)
 
 
@@ -233,6 +236,7 @@ def ddim_step(answer):
                 "s가 아니라 t의 ᾱ를 썼습니다.": xt,
                 "s가 아니라 t - 1로 갔습니다.": step(0, 0, before=TABLE[t - 1]),
             }
+            expect_type(got, np.ndarray, case)
             expect_close(got, step(), case, mistakes=mistakes)
 
 
@@ -243,7 +247,9 @@ def times(answer):
     cases += [(1000, steps) for steps in (1, 4, 7, 30, 50, 999, 1000)]
     for T, steps in cases:
         case = f"T={T}, {steps}스텝"
-        got = expect_integers(answer(T, steps), case)
+        got = answer(T, steps)
+        expect_type(got, np.ndarray, case)
+        got = expect_integers(got, case)
         why = " 스텝이 n번이면 시각은 n + 1개입니다." if got.shape == (steps,) else ""
         expect(
             got.shape == (steps + 1,),
@@ -284,7 +290,8 @@ def denoise(answer):
             x0 = centers[which] + std * rng.normal(size=(7, centers.shape[1]))
             xt = np.sqrt(TABLE[t]) * x0 + np.sqrt(1 - TABLE[t]) * rng.normal(size=x0.shape)
             with untouched(case, xt, TABLE, centers, share), np.errstate(all="ignore"):
-                got = expect_array(answer(xt, t, TABLE, centers, share, std), case)
+                got = answer(xt, t, TABLE, centers, share, std)
+            expect_type(got, np.ndarray, case)
             expect(
                 got.dtype.kind == "f" and np.isfinite(got).all(),
                 f"{case}: 유한하지 않은 값이 있습니다. exp를 계산하기 전에 로짓에서 가장 큰 값을 빼세요.",
@@ -362,7 +369,8 @@ def sample(answer):
             return _denoised(np.asarray(x), int(t), centers, weights, 0.3)
 
         with untouched(case, start, grid, TABLE):
-            got = expect_array(answer(start, model, grid, TABLE, 0.0, default_rng(0)), case)
+            got = answer(start, model, grid, TABLE, 0.0, default_rng(0))
+        expect_type(got, np.ndarray, case)
         shape = (len(grid), *start.shape)
         why = (
             " x_T부터 마지막까지 모두 쌓습니다."
@@ -415,7 +423,7 @@ def _expect_law(answer, grid, eta: float, case: str) -> None:
     start = np.full((SAMPLES, 2), begin)
     with np.errstate(all="ignore"):
         path = answer(start, lambda x, t: _gaussian(x, t, TABLE, mean, std), grid, TABLE, eta, default_rng(7))
-    path = expect_array(path, case)
+    expect_type(path, np.ndarray, case)
     expect(path.shape == (len(grid), SAMPLES, 2), f"{case}: 모양이 {path.shape}입니다.")
     expect(np.isfinite(path).all(), f"{case}: 유한하지 않은 값이 있습니다. 제곱근 안이 음수인지 보세요.")
     center, variance = begin, 0.0
@@ -466,7 +474,8 @@ def _expect_target(answer) -> None:
         0.0,
         default_rng(9),
     )
-    last = expect_array(got, "정규 분포")[-1]
+    expect_type(got, np.ndarray, "정규 분포")
+    last = got[-1]
     for name, value, wanted in (("평균", last.mean(), mean), ("표준편차", last.std(), std)):
         expect(
             abs(value / wanted - 1) < 0.01,
