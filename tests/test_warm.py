@@ -87,6 +87,8 @@ def test_what_a_notebook_imports_picks_the_image(tmp_path):
     for line in ("import torch", "from transformers.models import llama"):
         path.write_text(line, encoding="utf-8")
         assert warm.image(path) == "torch"
+    path.write_text('os.environ["TRITON_INTERPRET"] = "1"; import torch', encoding="utf-8")
+    assert warm.image(path) == "tensorflow"
 
 
 def test_where_kernels_are_new_processes(monkeypatch):

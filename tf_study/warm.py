@@ -79,7 +79,10 @@ def image(path: Path) -> str | None:
     """
     if path.resolve() in {curriculum.ROOT / chapter.lectures[0].path for chapter in curriculum.chapters()}:
         return None
-    return "torch" if _TORCH.search(path.read_text(encoding="utf-8")) else "tensorflow"
+    text = path.read_text(encoding="utf-8")
+    if "TRITON_INTERPRET" in text:  # It must be set before triton is imported, as it is with torch's image.
+        return "tensorflow"
+    return "torch" if _TORCH.search(text) else "tensorflow"
 
 
 def start(images: dict[str, tuple[str, ...]] = IMAGES) -> Callable[[], None]:

@@ -1,0 +1,168 @@
+"""Triton where there is no GPU: its interpreter on NumPy arrays, and its compiler down to machine code.
+
+Kernels are plain functions that say ``tl.…`` and lie in a module or cell where ``tl`` is ``triton.language``.
+Interpreter and compiler exclude each other in one process: ``TRITON_INTERPRET=1`` must be set before
+``triton`` is imported, and what compiles runs in a process of its own.
+"""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tf_study import verify
+from tf_study.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Build:
+    """What Triton made of a kernel.
+
+    Attributes:
+        ttir, ttgir, llir, ptx: the text of each stage.
+        sass: the machine code as nvdisasm shows it.
+        registers: of a thread.
+        shared: bytes of shared memory of a program, without what the driver reserves.
+    """
+
+    ttir: str
+    ttgir: str
+    llir: str
+    ptx: str
+    sass: str
+    registers: int
+    shared: int
+
+    @property
+    def instructions(self) -> Counter[str]:
+        """How often each machine instruction stands in the code, such as ``LDG.E.128``; no ``NOP``."""
+        found = re.findall(
+            r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", self.sass, re.MULTILINE
+        )
+        return Counter(name for name in found if name != "NOP")
+
+
+def interpret(kernel: Callable, grid: tuple[int, ...], *args, **constants) -> list:
+    """Run a kernel by Triton's interpreter on copies of the arrays and return the arguments afterwards."""
+    import torch
+    import triton
+
+    if not triton.knobs.runtime.interpret:
+        raise StudyError("triton을 가져오기 전에 os.environ['TRITON_INTERPRET'] = '1'로 정하세요.")
+    args = [value.copy() if isinstance(value, np.ndarray) else value for value in args]
+    tensors = [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in args]
+    triton.jit(kernel)[grid](*tensors, **constants)
+    return args
+
+
+def compare(name: str, launch: Callable, *cases: tuple) -> None:
+    """Check that ``launch`` leaves in all arrays what Triton's interpreter leaves, bit for bit.
+
+    Args:
+        name: what is compared, in Korean; one line is printed, or that Triton is not here.
+        launch: called as ``launch(kernel, grid, *args, **constants)``; it may write into the arrays.
+        cases: (kernel, grid, args, constants).
+    """
+    if not verify.available("torch", "triton"):
+        return
+    with verify.group(name, against="triton"):
+        for kernel, grid, args, constants in cases:
+            theirs = interpret(kernel, grid, *args, **constants)
+            launch(kernel, grid, *args, **constants)
+            for ours, other in zip(args, theirs, strict=True):
+                if isinstance(ours, np.ndarray):
+                    bits = f"u{ours.itemsize}"
+                    verify.equal(kernel.__name__, ours.view(bits), other.view(bits))
+
+
+def run(script: str, *arguments: str) -> str:
+    """Return what a script prints in a new process without Triton's interpreter, as if there were no GPU."""
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    env["TRITON_DEFAULT_FP_FUSION"] = "1"  # Triton 3.9 warns where it is not set
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "main.py").write_text(script, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "main.py", *arguments],
+            cwd=folder,
+            env={**env, "CUDA_VISIBLE_DEVICES": "", "TRITON_CACHE_DIR": folder},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["이유 없이 끝남"]
+        raise StudyError(f"Triton의 프로세스가 실패했으니 커널을 고치세요: {last[0]}")
+    return done.stdout
+
+
+_COMPILE = """
+import json, re, subprocess, sys
+from pathlib import Path
+sys.modules["torch"] = None  # not needed, and slow to import
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+wanted = json.loads(sys.argv[1])
+
+@triton.jit
+{kernel}
+
+def tool(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+builds = []
+names = list(wanted["types"])
+for hints in wanted["hints"]:
+    attributes = {{(names.index(name),): [["tt.divisibility", 16]] for name in hints}}
+    source = ASTSource({name}, wanted["types"], wanted["constants"], attributes)
+    target = GPUTarget("cuda", wanted["arch"], 32)
+    built = triton.compile(source, target=target, options={{"num_warps": wanted["warps"]}})
+    Path("kernel.cubin").write_bytes(built.asm["cubin"])
+    usage = tool(tools / "cuobjdump", "-res-usage", "kernel.cubin")
+    builds.append({{
+        **{{stage: built.asm[stage] for stage in ("ttir", "ttgir", "llir", "ptx")}},
+        "sass": tool(tools / "nvdisasm", "-c", "kernel.cubin"),
+        "registers": int(re.search(r"REG:(\\d+)", usage)[1]),
+        "shared": built.metadata.shared,
+    }})
+print(json.dumps(builds))
+"""
+
+
+def compile(
+    kernel: Callable,
+    types: Mapping[str, str],
+    constants: Mapping[str, object],
+    hints: Sequence[Sequence[str]] = ((),),
+    *,
+    arch: int = 90,
+    warps: int = 4,
+) -> list[Build]:
+    """Compile a kernel for an NVIDIA GPU that need not be there, once for each set of hints.
+
+    Args:
+        kernel: a function of its own, which calls no other kernel.
+        types: argument → ``"*fp32"``, ``"i32"``, … or ``"constexpr"``, in the kernel's order.
+        constants: values of the ``tl.constexpr`` arguments.
+        hints: which arguments (pointers, integers) are known to be divisible by 16.
+        arch: compute capability, 90 for an H100.
+        warps: of a program.
+
+    Example: ``compile(softmax, {"x": "*fp32", …, "BLOCK": "constexpr"}, {"BLOCK": 4096}, [(), ("x", "cols")])``
+    """
+    kernel = getattr(kernel, "fn", kernel)
+    script = _COMPILE.format(kernel=inspect.getsource(kernel), name=kernel.__name__)
+    wanted = {"types": dict(types), "constants": dict(constants), "hints": list(map(list, hints))}
+    out = run(script, json.dumps({**wanted, "arch": arch, "warps": warps}))
+    return [Build(**build) for build in json.loads(out)]
