@@ -10,7 +10,7 @@ import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
-import nbval_models
+import nbval_needs
 from tf_study import notebooks, warm
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -75,18 +75,14 @@ def pytest_runtest_setup():
 
 
 def pytest_itemcollected(item):
-    if isinstance(item, IPyNbCell):
-        needed = nbval_models.names(item.cell.metadata.get("tags", []))
-        if needed.intersection(nbval_models.missing()):
-            item.options["check"] = False
+    if isinstance(item, IPyNbCell) and not nbval_needs.compared(item.cell.metadata.get("tags", [])):
+        item.options["check"] = False
 
 
 def pytest_terminal_summary(terminalreporter):
     # Quiet runs say nothing of what was skipped.
-    if missing := nbval_models.missing():
-        terminalreporter.write_line(
-            f"{', '.join(missing)} 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니 make models를 실행하세요."
-        )
+    for sentence in nbval_needs.sentences():
+        terminalreporter.write_line(sentence)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 
+import nbval_needs
 from nbval_approx import reconcile, tolerance
 from tf_study import curriculum, notebooks
 from tf_study.pretrained import catalog
@@ -114,3 +115,13 @@ def test_a_cell_of_a_missing_model_is_run_but_not_compared(tmp_path):
     changed = [(use, "파라미터 5개", ["model:efficientnet_lite0"])]
     out, marks = run_cells(tmp_path, [*cells[:2], *changed], **cache)
     assert marks == {0: "PASSED", 1: "PASSED", 2: "FAILED"}, out
+
+
+def test_a_cell_is_not_compared_without_a_compiler(tmp_path):
+    use = "from tf_study import cuda\nif cuda.available():\n    print('섹터 4개')"
+    cells = ((use, "섹터 4개", ["compiler"]), (use, "섹터 4개", []), ("raise ValueError", "", ["compiler"]))
+    out, marks = run_cells(tmp_path, cells, PATH=str(tmp_path), CXX="")
+    assert marks == {0: "PASSED", 1: "FAILED", 2: "FAILED"}, out
+    assert "C++ 컴파일러가 없어 그것이 필요한 셀을 비교하지 않았으니" in out
+    out, marks = run_cells(tmp_path, [(use, "섹터 5개", ["compiler"])])
+    assert marks == {0: "FAILED" if nbval_needs.builder.compiler() else "PASSED"}, out

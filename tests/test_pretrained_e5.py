@@ -6,7 +6,7 @@ import tf_study  # noqa: F401  isort: skip
 import numpy as np
 import pytest
 
-import nbval_models
+import nbval_needs
 from tf_study.errors import StudyError
 from tf_study.pretrained import catalog, e5, store
 
@@ -22,7 +22,7 @@ SENTENCES = (
 @pytest.fixture(scope="module")
 def encoder():
     """The TensorFlow model and its tokenizer."""
-    nbval_models.need("e5_small")
+    nbval_needs.need("e5_small")
     return e5.e5_small()
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import nbval_models
+import nbval_needs
 from tf_study.data import fetch
 from tf_study.errors import StudyError
 from tf_study.pretrained import kobert, store
@@ -73,7 +73,7 @@ def test_numbers_equal_sentencepiece_without_it(tmp_path, monkeypatch, kind):
 
 
 def test_the_models_table_of_characters_comes_first(tmp_path):
-    nbval_models.need("e5_small")
+    nbval_needs.need("e5_small")
     steps = json.loads(store.path("e5_small", 1).read_text("utf-8"))["normalizer"]["normalizers"]
     table = base64.b64decode(steps[0]["precompiled_charsmap"])
     tokenizer = kobert.read(write(tmp_path / "spiece.model", PIECES, UNIGRAM_SCORES, charsmap=table))

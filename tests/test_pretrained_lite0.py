@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-import nbval_models
+import nbval_needs
 from tf_study.errors import StudyError
 from tf_study.pretrained import catalog, lite0, store
 
@@ -16,7 +16,7 @@ PARAMETERS = catalog.find("efficientnet_lite0").parameters
 
 @pytest.fixture(scope="module")
 def lite():
-    nbval_models.need("efficientnet_lite0")
+    nbval_needs.need("efficientnet_lite0")
     return lite0.efficientnet_lite0()
 
 
@@ -71,7 +71,7 @@ def test_features_without_the_top(lite, flower):
 
 def test_the_reader_of_old_torch_files_equals_torch():
     torch = pytest.importorskip("torch", reason="torch는 make advanced가 설치합니다.")
-    nbval_models.need("efficientnet_lite0")
+    nbval_needs.need("efficientnet_lite0")
     path = store.path("efficientnet_lite0")
     ours, theirs = lite0.read(path), torch.load(path, weights_only=True)
     assert list(ours) == list(theirs)

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-import nbval_models
+import nbval_needs
 from tf_study.pretrained import catalog, gguf, smol, store
 
 PARAMETERS = catalog.find("smollm2").parameters
@@ -18,7 +18,7 @@ PARAMETERS = catalog.find("smollm2").parameters
 @pytest.fixture(scope="module")
 def smollm2():
     """Sizes, weights, tokenizer."""
-    nbval_models.need("smollm2")
+    nbval_needs.need("smollm2")
     return smol.smollm2()
 
 
@@ -166,6 +166,6 @@ def test_perplexity_by_token_misleads_between_languages(smollm2, speaker):
 
 
 def test_the_kinds_in_use_are_the_ones_that_are_read():
-    nbval_models.need("smollm2")
+    nbval_needs.need("smollm2")
     _, tensors = gguf.read(store.path("smollm2"))
     assert {tensor.kind for tensor in tensors.values()} == {gguf.F32, gguf.Q4_1, gguf.Q8_0}

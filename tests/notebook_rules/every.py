@@ -9,7 +9,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 import nbval_approx
-import nbval_models
+import nbval_needs
 from tf_study import curriculum, notebooks
 
 from .cells import CODE, LINK, ROOT, Context, code_cells, first_line, printed, tags_of, text_of, tree_of
@@ -47,11 +47,11 @@ def models(notebook: NotebookNode, context: Context) -> Iterator[str]:
     It asks ``if pretrained.available(...):``, or an earlier cell did and it asks for that answer.
     """
     for cell in code_cells(notebook):
-        needed = nbval_models.names(tags_of(cell))
-        for name in needed - set(nbval_models.PACKAGED):
-            yield f"{nbval_models.PREFIX}{name} 태그의 모델은 패키지에 없습니다: {first_line(cell)}"
+        needed = nbval_needs.names(tags_of(cell))
+        for name in needed - set(nbval_needs.PACKAGED):
+            yield f"{nbval_needs.PREFIX}{name} 태그의 모델은 패키지에 없습니다: {first_line(cell)}"
         for name in set(re.findall(r"pretrained\.(?:available|path)\(\"(\w+)\"", cell.source)) - needed:
-            yield f"{name} 모델을 쓰는 셀이니 {nbval_models.PREFIX}{name} 태그를 다세요: {first_line(cell)}"
+            yield f"{name} 모델을 쓰는 셀이니 {nbval_needs.PREFIX}{name} 태그를 다세요: {first_line(cell)}"
         guarded = (ast.If, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign)
         if needed and not all(isinstance(node, guarded) for node in tree_of(cell.source).body):
             yield f"모델이 없을 때에도 실행되는 문장이 있으니 if 안에 쓰세요: {first_line(cell)}"

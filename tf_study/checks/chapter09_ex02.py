@@ -294,7 +294,7 @@ def _drawn(seed: int, heads: int, kv_heads: int):
     return c, w, rng.normal(size=(2, 5, c.width)).astype("float32"), rng.normal(size=(2, 5, c.width))
 
 
-@problem("나눈 어텐션", minutes=10)
+@problem("나눈 어텐션", minutes=20)
 def attention(answer):
     """The partial sums of all devices added up, and the gradients of every piece."""
     for heads, kv_heads, size in ((4, 2, 1), *LAYOUTS):
@@ -359,7 +359,7 @@ def _expect_slopes(found: list[Mapping], slopes: Weights, size: int, c: Config, 
             expect_close(got, wanted, where, tol=2e-4)
 
 
-@problem("나눈 블록", minutes=10)
+@problem("나눈 블록", minutes=15)
 def block(answer):
     """Output, gradients and bytes on every rank, against the unsplit block."""
     for heads, kv_heads, size in LAYOUTS:
@@ -401,7 +401,7 @@ def block(answer):
         )
 
 
-@problem("복사본의 기울기", minutes=10)
+@problem("복사본의 기울기", minutes=15)
 def gradients(answer):
     """Loss and gradients of every rank equal the pieces of the unsplit ones, copies included."""
     for heads, kv_heads, size in (*LAYOUTS, (4, 1, 4)):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-import nbval_models
+import nbval_needs
 from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
@@ -204,7 +204,7 @@ def test_stages_of_lite0():
 
 
 def test_lite0_takes_the_weights_and_the_pixels_as_they_are():
-    nbval_models.need("efficientnet_lite0")
+    nbval_needs.need("efficientnet_lite0")
     ours = models.build(Settings("lite0", side=32), 3).get_layer("backbone")
     picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     wanted = pretrained.efficientnet_lite0(include_top=False, input_shape=(32, 32, 3))(picture)

@@ -1,0 +1,50 @@
+"""What the suite does without a pretrained model or a C++ compiler.
+
+``make test`` brings all models first, and says what is missing. A test of a model is skipped without it. A notebook's
+cell with the tag ``model:<name>`` or ``compiler`` is run and says that it skips; its stored output, which is what
+comes out where the model or the compiler is, is compared only there.
+"""
+
+import pytest
+
+from tf_study.cuda import builder
+from tf_study.pretrained import catalog, store
+
+PREFIX = "model:"
+COMPILER = "compiler"
+PACKAGED = {model.name: model for model in catalog.CATALOG if model.files}
+
+
+def names(tags: list[str]) -> set[str]:
+    """Return the models that a cell's tags name."""
+    return {tag.removeprefix(PREFIX) for tag in tags if tag.startswith(PREFIX)}
+
+
+def missing() -> list[str]:
+    """Return the packaged models that are not here."""
+    return [name for name, model in PACKAGED.items() if not store.installed(model)]
+
+
+def compared(tags: list[str]) -> bool:
+    """Return whether all that a cell's tags name is here."""
+    return not names(tags).intersection(missing()) and (
+        COMPILER not in tags or builder.compiler() is not None
+    )
+
+
+def sentences() -> list[str]:
+    """Return what to tell at the end of a run: each thing that is missing, with the remedy."""
+    found = []
+    if models := missing():
+        found.append(
+            f"{', '.join(models)} 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니 make models를 실행하세요."
+        )
+    if builder.compiler() is None:
+        found.append(f"C++ 컴파일러가 없어 그것이 필요한 셀을 비교하지 않았으니 {builder.REMEDY}.")
+    return found
+
+
+def need(name: str) -> None:
+    """Skip the test unless the model is here."""
+    if name in missing():
+        pytest.skip(f"{name} 모델이 없습니다. 받으려면 {catalog.command(name)}를 실행하세요.")
