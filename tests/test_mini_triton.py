@@ -236,6 +236,7 @@ def test_a_kernel_compiles_without_a_gpu(tmp_path):
     source += (
         "    offs = tl.arange(0, BLOCK)\n    tl.store(x + offs, 2 * tl.load(x + offs, offs < n), offs < n)\n"
     )
+    source += "\n\ndef clear(x):\n    tl.store(x, 0.0)\n"
     (tmp_path / "kernels.py").write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location("kernels", tmp_path / "kernels.py")
     kernels = importlib.util.module_from_spec(spec)
@@ -244,5 +245,9 @@ def test_a_kernel_compiles_without_a_gpu(tmp_path):
     plain, hinted = triton_tools.compile(kernels.double, types, {"BLOCK": 1024}, [(), ("x", "n")])
     assert plain.instructions["LDG.E"] == 8 and hinted.instructions["LDG.E.128"] == 2
     assert "sizePerThread = [4]" in hinted.ttgir and hinted.registers > 8 and hinted.shared == 0
+    jobs = [triton_tools.Job(kernels.clear, {"x": "*fp32"}, {})]
+    jobs.append(triton_tools.Job(kernels.double, types, {"BLOCK": 512}, ("x", "n"), warps=2))
+    one, other = triton_tools.compile_all(jobs)
+    assert one.instructions["STG.E"] == 1 and other.instructions["LDG.E.128"] == 2
     with pytest.raises(StudyError, match="고치세요"):
         triton_tools.run("raise ValueError('이런')")

@@ -120,16 +120,19 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+<<<<<<< HEAD
 wanted = json.loads(sys.argv[1])
+=======
+tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+>>>>>>> h114
 
-@triton.jit
-{kernel}
+{kernels}
 
 builds = []
-names = list(wanted["types"])
-for hints in wanted["hints"]:
-    attributes = {{(names.index(name),): [["tt.divisibility", 16]] for name in hints}}
-    source = ASTSource({name}, wanted["types"], wanted["constants"], attributes)
+for wanted in json.loads(sys.argv[1]):
+    names = list(wanted["types"])
+    attributes = {{(names.index(name),): [["tt.divisibility", 16]] for name in wanted["hints"]}}
+    source = ASTSource(globals()[wanted["kernel"]], wanted["types"], wanted["constants"], attributes)
     target = GPUTarget("cuda", wanted["arch"], 32)
     built = triton.compile(source, target=target, options={{"num_warps": wanted["warps"]}})
     builds.append({{
@@ -141,6 +144,44 @@ print(json.dumps(builds))
 """
 
 
+@dataclass(frozen=True)
+class Job:
+    """A kernel to compile for an NVIDIA GPU that need not be there.
+
+    Attributes:
+        kernel: a function of its own, which calls no other kernel.
+        types: argument → ``"*fp32"``, ``"i32"``, … or ``"constexpr"``, in the kernel's order.
+        constants: values of the ``tl.constexpr`` arguments.
+        hints: which arguments (pointers, integers) are known to be divisible by 16.
+        arch: compute capability, 90 for an H100.
+        warps: of a program.
+    """
+
+    kernel: Callable
+    types: Mapping[str, str]
+    constants: Mapping[str, object]
+    hints: Sequence[str] = ()
+    arch: int = 90
+    warps: int = 4
+
+
+def compile_all(jobs: Sequence[Job]) -> list[Build]:
+    """Compile kernels, all in one new process."""
+    kernels = {job.kernel.__name__: getattr(job.kernel, "fn", job.kernel) for job in jobs}
+    sources = [f"@triton.jit\n{inspect.getsource(kernel)}" for kernel in kernels.values()]
+    wanted = [
+        {
+            **vars(job),
+            "kernel": job.kernel.__name__,
+            "types": dict(job.types),
+            "constants": dict(job.constants),
+        }
+        for job in jobs
+    ]
+    out = run(_COMPILE.format(kernels="\n".join(sources)), json.dumps(wanted))
+    return [Build(**build) for build in json.loads(out)]
+
+
 def compile(
     kernel: Callable,
     types: Mapping[str, str],
@@ -150,18 +191,11 @@ def compile(
     arch: int = 90,
     warps: int = 4,
 ) -> list[Build]:
-    """Compile a kernel for an NVIDIA GPU that need not be there, once for each set of hints.
-
-    Args:
-        kernel: a function of its own, which calls no other kernel.
-        types: argument → ``"*fp32"``, ``"i32"``, … or ``"constexpr"``, in the kernel's order.
-        constants: values of the ``tl.constexpr`` arguments.
-        hints: which arguments (pointers, integers) are known to be divisible by 16.
-        arch: compute capability, 90 for an H100.
-        warps: of a program.
+    """Compile one kernel, once for each set of hints; the arguments are those of :class:`Job`.
 
     Example: ``compile(softmax, {"x": "*fp32", …, "BLOCK": "constexpr"}, {"BLOCK": 4096}, [(), ("x", "cols")])``
     """
+<<<<<<< HEAD
     kernel = getattr(kernel, "fn", kernel)
     script = _COMPILE.format(kernel=inspect.getsource(kernel), name=kernel.__name__)
     wanted = {"types": dict(types), "constants": dict(constants), "hints": list(map(list, hints))}
@@ -174,3 +208,6 @@ def _disassembled(cubin: str, **stages) -> Build:
     code = bytes.fromhex(cubin)
     (resources,) = tools.resources(code).values()
     return Build(**stages, sass=tools.call("nvdisasm", code, "-c"), registers=resources.registers)
+=======
+    return compile_all([Job(kernel, types, constants, tuple(some), arch, warps) for some in hints])
+>>>>>>> h114
