@@ -120,12 +120,6 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-<<<<<<< HEAD
-wanted = json.loads(sys.argv[1])
-=======
-tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
->>>>>>> h114
-
 {kernels}
 
 builds = []
@@ -179,7 +173,7 @@ def compile_all(jobs: Sequence[Job]) -> list[Build]:
         for job in jobs
     ]
     out = run(_COMPILE.format(kernels="\n".join(sources)), json.dumps(wanted))
-    return [Build(**build) for build in json.loads(out)]
+    return [_disassembled(**build) for build in json.loads(out)]
 
 
 def compile(
@@ -195,12 +189,7 @@ def compile(
 
     Example: ``compile(softmax, {"x": "*fp32", …, "BLOCK": "constexpr"}, {"BLOCK": 4096}, [(), ("x", "cols")])``
     """
-<<<<<<< HEAD
-    kernel = getattr(kernel, "fn", kernel)
-    script = _COMPILE.format(kernel=inspect.getsource(kernel), name=kernel.__name__)
-    wanted = {"types": dict(types), "constants": dict(constants), "hints": list(map(list, hints))}
-    out = run(script, json.dumps({**wanted, "arch": arch, "warps": warps}))
-    return [_disassembled(**stages) for stages in json.loads(out)]
+    return compile_all([Job(kernel, types, constants, tuple(some), arch, warps) for some in hints])
 
 
 def _disassembled(cubin: str, **stages) -> Build:
@@ -208,6 +197,3 @@ def _disassembled(cubin: str, **stages) -> Build:
     code = bytes.fromhex(cubin)
     (resources,) = tools.resources(code).values()
     return Build(**stages, sass=tools.call("nvdisasm", code, "-c"), registers=resources.registers)
-=======
-    return compile_all([Job(kernel, types, constants, tuple(some), arch, warps) for some in hints])
->>>>>>> h114
