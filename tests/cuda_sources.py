@@ -1,11 +1,12 @@
 """CUDA sources that several test modules run."""
 
-VECTOR_ADD = r"""
+ADD = r"""
 __global__ void add(const float* a, const float* b, float* c, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < n) c[i] = a[i] + b[i];
 }
-extern "C" int vector_add(const float* a, const float* b, float* c, int n, int threads) {
+"""
+ADD_HOST = r"""extern "C" int vector_add(const float* a, const float* b, float* c, int n, int threads) {
   float *da, *db, *dc;
   size_t bytes = n * sizeof(float);
   cudaMalloc(&da, bytes), cudaMalloc(&db, bytes), cudaMalloc(&dc, bytes);
@@ -18,6 +19,7 @@ extern "C" int vector_add(const float* a, const float* b, float* c, int n, int t
   return error ? error : cudaGetLastError();
 }
 """
+VECTOR_ADD = ADD + ADD_HOST
 
 # Which index follows threadIdx.x: Boehm's kernels 1 and 2, then the tile, with and without its second barrier.
 MATMUL = r"""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tf_study import compare
+from tf_study import compare, threads
+from tf_study.errors import StudyError
 
 LIBRARIES = {"builtins", "numpy", "ml_dtypes", "tensorflow", "keras"}
 
@@ -64,6 +65,20 @@ def expect_close(
 def expect_returned(got, case: str) -> None:
     """Raise :class:`Mismatch` if the answer returned nothing."""
     expect(got is not None, f"{case}: {compare.NOT_RETURNED}")
+
+
+def expect_ranks(function: Callable, size: int, case: str) -> list:
+    """Return what ``function(comm)`` gives on every rank, a thread; raise :class:`Mismatch` if one waits for ever.
+
+    Args:
+        function: called with each rank's communicator.
+        size: the number of ranks.
+        case: which input this was, in Korean.
+    """
+    try:
+        return threads.run(function, size)
+    except StudyError as error:
+        raise Mismatch(f"{case}: {error}") from None
 
 
 def expect_parts(got, names: Sequence[str], case: str) -> Sequence:

@@ -8,7 +8,6 @@ Interpreter and compiler exclude each other in one process: ``TRITON_INTERPRET=1
 import inspect
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -46,10 +45,8 @@ class Build:
     @property
     def instructions(self) -> Counter[str]:
         """How often each machine instruction stands in the code, such as ``LDG.E.128``; no ``NOP``."""
-        found = re.findall(
-            r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", self.sass, re.MULTILINE
-        )
-        return Counter(name for name in found if name != "NOP")
+        names = (instruction.name for instruction in tools.instructions(self.sass))
+        return Counter(name for name in names if name != "NOP")
 
 
 def interpret(kernel: Callable, grid: tuple[int, ...], *args, **constants) -> list:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+import cuda_sources
 from answers import Answers
 
 RIGHT, WRONG = Answers(), Answers()
@@ -84,12 +85,7 @@ def layout_transposed(n, threads):
 
 # -- kernel --------------------------------------------------------------------------------------------
 
-KERNEL = r"""
-__global__ void add(const float* a, const float* b, float* c, int n) {
-  int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) c[i] = a[i] + b[i];
-}
-"""
+KERNEL = cuda_sources.ADD
 _right("kernel", "a condition", KERNEL)
 _right(
     "kernel",
@@ -152,20 +148,7 @@ def kernel_in_python():
 
 # -- host ----------------------------------------------------------------------------------------------
 
-HOST = r"""
-extern "C" int vector_add(const float* a, const float* b, float* c, int n, int threads) {
-  float *da, *db, *dc;
-  size_t bytes = n * sizeof(float);
-  cudaMalloc(&da, bytes), cudaMalloc(&db, bytes), cudaMalloc(&dc, bytes);
-  cudaMemcpy(da, a, bytes, cudaMemcpyHostToDevice);
-  cudaMemcpy(db, b, bytes, cudaMemcpyHostToDevice);
-  add<<<(n + threads - 1) / threads, threads>>>(da, db, dc, n);
-  cudaError_t error = cudaGetLastError();
-  cudaMemcpy(c, dc, bytes, cudaMemcpyDeviceToHost);
-  cudaFree(da), cudaFree(db), cudaFree(dc);
-  return error ? error : cudaGetLastError();
-}
-"""
+HOST = cuda_sources.ADD_HOST
 _right("host", "the lecture's way", HOST)
 _right(
     "host",

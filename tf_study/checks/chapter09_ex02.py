@@ -9,9 +9,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tf_study import threads
-from tf_study.errors import StudyError
-from tf_study.expect import Mismatch, expect, expect_array, expect_close, expect_parts, expect_type, untouched
+from tf_study.expect import (
+    Mismatch,
+    expect,
+    expect_array,
+    expect_close,
+    expect_parts,
+    expect_ranks,
+    expect_type,
+    untouched,
+)
 from tf_study.models.llama import Block, Config, rope_frequencies, rotate
 from tf_study.practice import problem
 
@@ -71,14 +78,6 @@ def _pieces(w: Weights, size: int, c: Config) -> list[dict[str, np.ndarray]]:
     ]
 
 
-def _ranks(function: Callable, size: int, case: str) -> list:
-    """Return what ``function(comm)`` gives on every rank; a rank that waits for ever is a ``Mismatch``."""
-    try:
-        return threads.run(function, size)
-    except StudyError as error:
-        raise Mismatch(f"{case}: {error}") from None
-
-
 @problem("자르는 축", minutes=5)
 def cut_axis(answer):
     """Every kind of weight, in several layers."""
@@ -118,7 +117,7 @@ def conjugates(answer):
                 found.append((y, slope, middle - start, sum(comm.sent.values()) - middle))
             return found
 
-        for rank, results in enumerate(_ranks(run, size, case)):
+        for rank, results in enumerate(expect_ranks(run, size, case)):
             for name, (y, slope, forward, backward) in zip("fg", results, strict=True):
                 where = f"{case}, {rank}번, {name}의"
                 same = {"더하면 안 되는 곳에서 더했습니다.": x.sum(0)}
@@ -214,7 +213,7 @@ def next_token(answer):
             got = answer(comm, hidden.copy(), head[low:high].copy(), int(low))
             return got, sum(comm.sent.values())
 
-        for rank, (got, sent) in enumerate(_ranks(run, size, case)):
+        for rank, (got, sent) in enumerate(expect_ranks(run, size, case)):
             where = f"{case}, {rank}번"
             kind = expect_array(got, where).dtype
             expect(kind.kind in "iu", f"{where}: 토큰 번호는 정수여야 하는데 자료형이 {kind}입니다.")
@@ -381,7 +380,7 @@ def block(answer):
             back = tape.gradient(out, (states, given), output_gradients=tf.constant(dy))
             return out, sent, *back
 
-        results = _ranks(run, size, case)
+        results = expect_ranks(run, size, case)
         for rank, (out, _, back, _) in enumerate(results):
             where = f"{case}, {rank}번"
             mistakes = {
@@ -422,7 +421,7 @@ def gradients(answer):
             given = {name: tf.constant(value) for name, value in pieces[comm.rank].items()}
             return answer(comm, tf.constant(x), tf.constant(target), given, c)
 
-        for rank, got in enumerate(_ranks(run, size, case)):
+        for rank, got in enumerate(expect_ranks(run, size, case)):
             where = f"{case}, {rank}번"
             found_loss, found = expect_parts(got, ("손실", "기울기"), where)
             expect_close(found_loss, loss, f"{where}, 손실")

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_study import threads
-from tf_study.errors import StudyError
 from tf_study.expect import (
     Mismatch,
     expect,
     expect_array,
     expect_close,
     expect_parts,
+    expect_ranks,
     expect_returned,
     expect_type,
     untouched,
@@ -30,14 +29,6 @@ from tf_study.practice import problem
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 GIB = 2**30
-
-
-def _ranks(function: Callable, size: int, case: str) -> list:
-    """Return what ``function(comm)`` gives on every rank; a rank that waits for ever is a ``Mismatch``."""
-    try:
-        return threads.run(function, size)
-    except StudyError as error:
-        raise Mismatch(f"{case}: {error}") from None
 
 
 def _pad(unit: np.ndarray, size: int) -> np.ndarray:
@@ -165,7 +156,7 @@ def gather(answer):
         def run(comm, pieces=pieces, length=length):
             return answer(comm, pieces[comm.rank].copy(), length), sum(comm.sent.values())
 
-        for rank, (got, sent) in enumerate(_ranks(run, size, case)):
+        for rank, (got, sent) in enumerate(expect_ranks(run, size, case)):
             mistakes = {"패딩을 떼지 않았습니다.": np.concatenate(pieces), "자기 조각뿐입니다.": pieces[rank]}
             expect_close(got, unit, f"{case}, {rank}번", tol=0, dtype="float64", mistakes=mistakes)
             wanted = (size - 1) * pieces[0].nbytes
@@ -200,7 +191,7 @@ def gradients(answer):
         own = [
             _whole(layers, units, *pair)[1] for pair in zip(np.split(x, size), np.split(y, size), strict=True)
         ]
-        for rank, (got, sent, gathered) in enumerate(_ranks(run, size, case)):
+        for rank, (got, sent, gathered) in enumerate(expect_ranks(run, size, case)):
             where = f"{case}, {rank}번"
             found_loss, found = expect_parts(got, ("손실", "기울기 조각의 목록"), where)
             expect_close(
@@ -245,7 +236,7 @@ def _expect_lean(answer: Callable) -> None:
     used = {"forward": [], "backward": []}
     for layer in layers:
         layer.enter = lambda what: used[what].append(tracemalloc.get_traced_memory()[0])
-    _traced(lambda: _ranks(lambda comm: answer(comm, parts, layers, _squares, x, y), 1, "메모리"))
+    _traced(lambda: expect_ranks(lambda comm: answer(comm, parts, layers, _squares, x, y), 1, "메모리"))
     for what, found in used.items():
         for place, held in enumerate(found):
             pieces = one * place if what == "backward" else 0  # Of the gradients of the layers that are done.
@@ -404,7 +395,7 @@ def train(answer):
                     layer.enter = _one_at_a_time(layer.enter, layer.units, f"{case}, {comm.rank}번")
                 return answer(comm, layers, _squares, batches, folder, rate, clip, 4)
 
-            results = _ranks(run, size, case)
+            results = expect_ranks(run, size, case)
             held = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         for rank, got in enumerate(results):
             where = f"{case}, {rank}번"
@@ -456,7 +447,7 @@ def _expect_released(answer: Callable) -> None:
     layers[0].enter = enter
     with tempfile.TemporaryDirectory() as folder:
         run = lambda comm: answer(comm, layers, _squares, batches, folder, 0.01, 1.0, 64)  # noqa: E731
-        _traced(lambda: _ranks(run, 1, "메모리"))
+        _traced(lambda: expect_ranks(run, 1, "메모리"))
     expect(len(seen) == steps, f"스텝 {steps}번에 첫 층의 forward를 {len(seen)}번 불렀습니다.")
     limit = weights + layers[0].length * 8 + weights // 2  # The last for what Python itself needs.
     what = (

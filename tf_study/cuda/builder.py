@@ -258,7 +258,7 @@ def _nvcc(source: str, kernels: Sequence[str], flags: Sequence[str]) -> Path:
     command = gpu.nvcc()
     if command is None:
         raise StudyError("nvcc가 없으니 CUDA 도구를 설치하거나 backend를 빼고 에뮬레이터로 실행하세요.")
-    version = run([command, "--version"], Path.cwd())
+    version = _nvcc_version(command)
     unit = "\n".join(
         ['#include "exports.h"', f'#line 1 "{SOURCE}"', source]
         + ['#line 1 "exports"', *_calls(exports(source, kernels)), ""]
@@ -286,6 +286,11 @@ def _nvcc(source: str, kernels: Sequence[str], flags: Sequence[str]) -> Path:
     return cached(
         "program.so", (version, command, *options, unit, (HERE / "exports.h").read_text("utf-8")), make
     )
+
+
+@functools.cache
+def _nvcc_version(command: str) -> str:
+    return run([command, "--version"], Path.cwd())
 
 
 def _calls(found: translate.Names) -> list[str]:

@@ -69,10 +69,7 @@ class Compiled(NamedTuple):
         found: dict[str, list[Instruction]] = {}
         for part in re.split(r"^\s*\.section\s+\.text\.", call("nvdisasm", self.cubin, "-c"), flags=re.M)[1:]:
             name = re.match(r"\w+", part)[0]
-            code = [
-                Instruction(int(m[1], 16), m[3], m[2].strip())
-                for m in re.finditer(r"/\*([0-9a-f]+)\*/\s+((?:@!?U?P\w+\s+)?([A-Z][\w.]*)[^;\n]*)", part)
-            ]
+            code = instructions(part)
             while code and code[-1].name == "NOP":
                 code.pop()
             if code and code[-1].text.startswith("BRA"):  # a jump to itself ends every kernel
@@ -136,6 +133,12 @@ def resources(cubin: bytes) -> dict[str, Resources]:
         keys = ("REG", "SHARED", "STACK", "CONSTANT[0]")
         found[name] = Resources(*(int(values.get(key, 0)) for key in keys))
     return found
+
+
+def instructions(sass: str) -> list[Instruction]:
+    """Return what stands in nvdisasm's text, padding included."""
+    found = re.finditer(r"/\*([0-9a-f]+)\*/\s+((?:@!?U?P\w+\s+)?([A-Z][\w.]*)[^;\n]*)", sass)
+    return [Instruction(int(m[1], 16), m[3], m[2].strip()) for m in found]
 
 
 def call(name: str, cubin: bytes, *options: str) -> str:
