@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
@@ -12,7 +13,6 @@ from tf_study.checks.schedules import keras_cosine
 from tf_study.expect import expect, expect_array, expect_close, expect_parts, expect_type, untouched
 from tf_study.practice import TRAINING_SECONDS, problem
 
-keras = tf.keras
 STEPS = 6
 MAKERS = {
     "모멘텀": lambda: keras.optimizers.SGD(0.1, momentum=0.9),

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
@@ -25,7 +26,6 @@ from tf_study.expect import (
 from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
-keras = tf.keras
 layers = keras.layers
 MARK = 2.5  # What the recording augmentation writes into a pixel.
 

@@ -3,8 +3,10 @@
 import functools
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, recall_score
 
@@ -22,7 +24,6 @@ from tf_study.expect import (
 from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
-keras, layers = tf.keras, tf.keras.layers
 TARGET = pick(small=0.65, full=0.85)
 BN = layers.BatchNormalization
 

@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
@@ -20,7 +22,6 @@ from tf_study.expect import (
 )
 from tf_study.practice import TRAINING_SECONDS, problem
 
-keras, layers = tf.keras, tf.keras.layers
 TARGET = 0.80
 
 

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -11,7 +12,6 @@ from tf_study.expect import expect, expect_accuracy, expect_close, expect_logits
 from tf_study.practice import TRAINING_SECONDS, problem
 from tf_study.profile import pick
 
-keras = tf.keras
 TARGET = pick(small=0.78, full=0.80)
 
 
