@@ -117,6 +117,9 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+# The cache dies with this process; without this its key is a hash of Triton's 500 MB.
+triton.runtime.cache.triton_key = lambda: "this process"
+
 {kernels}
 
 builds = []
@@ -193,4 +196,4 @@ def _disassembled(cubin: str, **stages) -> Build:
     """Return a build with what NVIDIA's tools read from its machine code."""
     code = bytes.fromhex(cubin)
     (resources,) = tools.resources(code).values()
-    return Build(**stages, sass=tools.call("nvdisasm", code, "-c"), registers=resources.registers)
+    return Build(**stages, sass=tools.disassembly(code), registers=resources.registers)
