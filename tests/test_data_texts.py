@@ -346,6 +346,19 @@ def test_catalog_says_what_the_loaders_return():
     assert catalog.find("glove").small.samples == f"{len(texts.glove()[0]):,}단어"
 
 
+def test_the_readme_has_the_numbers_of_the_catalog():
+    """A row names a file; those of texts count both parts together."""
+    files = {"imdb": "reviews_en", "nsmc": "reviews_ko", "flowers": "flowers/", "cifar10": "cifar10_train"}
+    rows = Path(catalog.__file__).with_name("README.md").read_text(encoding="utf-8").splitlines()
+    for item in catalog.CATALOG:
+        if item.name == "moving_mnist":  # made on the spot, has no file
+            continue
+        (row, *_) = (row for row in rows if row.startswith(f"| `{files.get(item.name, item.name)}"))
+        parts = [int(part) for part in re.findall(r"\d+", item.small.samples.replace(",", ""))]
+        assert item.small.samples in row or f"| {sum(parts):,} (" in row, item.name
+        assert item.small.licence in row
+
+
 def test_table_and_examples(capsys, tmp_path, monkeypatch):
     catalog.print_table()
     table = capsys.readouterr().out.splitlines()

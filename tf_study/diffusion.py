@@ -221,17 +221,22 @@ class Judge:
 
 def load_unet() -> UNet:
     """Return the UNet trained on 14x14 digits (see ``tf_study/data/README.md``)."""
-    return _load(UNet(), "unet14")
+    return load_weights(UNet(), "unet14")
 
 
 def load_classifier() -> Classifier:
     """Return the classifier behind :class:`Judge`, for 14x14 digits."""
-    return _load(Classifier(), "judge14")
+    return load_weights(Classifier(), "judge14")
 
 
-def _load(model, name):
-    keys = tuple(weight.path for weight in model.weights)
-    saved = fetch.read_npz(store.path(f"diffusion/{name}.npz"), tuple(f"w{i}" for i in range(len(keys))))
+def load_weights(model: keras.Model, name: str) -> keras.Model:
+    """Fill a model with the checkpoint ``diffusion/<name>.npz``: its weights in their order, as float16.
+
+    Raises:
+        StudyError: if the file is missing or not what the manifest says.
+    """
+    keys = tuple(f"w{index}" for index in range(len(model.weights)))
+    saved = fetch.read_npz(store.path(f"diffusion/{name}.npz"), keys)
     for weight, value in zip(model.weights, saved.values(), strict=True):
         weight.assign(value.astype(np.float32))
     return model
