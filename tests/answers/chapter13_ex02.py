@@ -395,7 +395,7 @@ WRONG.add("sample", _sample, "t between 0 and 1", scale=1.0)
 
 def _train(
     model, pictures, labels, steps, batch, seed, drop=_drop, mix=_pair, rate=0.1, scale=1000.0, frozen=(), apply=True,
-    total=False, count=None, shuffle=False, one_time=False, one_noise=False, learning=4e-3, up=False,
+    total=False, count=None, shuffle=False, one_time=False, one_noise=False, learning=8e-3, up=False,
 ):  # fmt: skip
     x, y = tf.constant(pictures), tf.constant(labels)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -433,7 +433,7 @@ def train_on_pipeline(model, pictures, labels, steps, batch, seed):
     """A pipeline of tf.data, TensorFlow's own generator, AdamW with a constant rate."""
     data = tf.data.Dataset.from_tensor_slices((pictures, labels)).shuffle(len(labels), seed=seed).repeat()
     random = tf.random.Generator.from_seed(seed)
-    optimizer = keras.optimizers.AdamW(2e-3, weight_decay=1e-4)
+    optimizer = keras.optimizers.AdamW(5e-3, weight_decay=1e-4)
 
     @tf.function(reduce_retracing=True)
     def step(clean, label):
