@@ -70,8 +70,8 @@ def evaluate(options: argparse.Namespace) -> None:
     data = pictures.load(options.data or card["data"], card["side"])
     if data.classes != painter.classes or data.channels != card["channels"]:
         raise StudyError("데이터의 클래스나 색이 모델과 다르니 학습한 데이터를 --data로 주세요.")
-    judge = evaluation.load_judge(options.model, data)
-    report = evaluation.evaluate(painter, data, judge, wish, options.count, settings.check_seed(options.seed))
+    yardstick = evaluation.Yardstick(data, evaluation.load_judge(options.model, data))
+    report = evaluation.evaluate(painter, yardstick, wish, options.count, settings.check_seed(options.seed))
     numbers = report.numbers
     rows = [
         ("잰 것", "값", "비교할 값"),

@@ -72,9 +72,19 @@ def look(judge: diffusion.Classifier, pictures: np.ndarray) -> tuple[np.ndarray,
     return features, logits.argmax(1)
 
 
-def evaluate(
-    painter: Painter, pictures: Pictures, judge: diffusion.Classifier, wish: Wish, count: int, seed: int = 0
-) -> Report:
+class Yardstick:
+    """What drawn pictures are compared with: the features of real ones, and how near real ones come to each other."""
+
+    def __init__(self, pictures: Pictures, judge: diffusion.Classifier):
+        self.pictures, self.judge = pictures, judge
+        self.real, _ = look(judge, pictures.train)
+        self.held, guesses = look(judge, pictures.test)
+        self.accuracy = float((guesses == pictures.test_labels).mean())
+        _, distances = neighbours(pictures.test, pictures.train)
+        self.copied = float(np.quantile(distances, COPY_QUANTILE))
+
+
+def evaluate(painter: Painter, yardstick: Yardstick, wish: Wish, count: int, seed: int = 0) -> Report:
     """Draw ``count`` pictures, every class as often as in the training set, and measure them.
 
     Numbers: ``accuracy``, share that the classifier takes for the class asked for, and ``judge`` its own on held-out
@@ -83,24 +93,21 @@ def evaluate(
     training picture than all but 1% of the held-out ones are.
     """
     rng = np.random.default_rng(seed)
-    labels = np.sort(rng.choice(pictures.labels, count))
+    labels = np.sort(rng.choice(yardstick.pictures.labels, count))
     drawn = painter.draw(labels, list(range(seed, seed + count)), wish)
-    features, guesses = look(judge, drawn)
-    real, _ = look(judge, pictures.train)
-    held, held_guesses = look(judge, pictures.test)
-    chosen = rng.permutation(len(real))[:count]
-    precision, recall = precision_recall(real[chosen], features)
-    nearest, distances = neighbours(drawn, pictures.train)
-    _, usual = neighbours(pictures.test, pictures.train)
+    features, guesses = look(yardstick.judge, drawn)
+    real, held = yardstick.real, yardstick.held
+    precision, recall = precision_recall(real[rng.permutation(len(real))[:count]], features)
+    nearest, distances = neighbours(drawn, yardstick.pictures.train)
     numbers = {
         "accuracy": float((guesses == labels).mean()),
-        "judge": float((held_guesses == pictures.test_labels).mean()),
+        "judge": yardstick.accuracy,
         "distance": diffusion.frechet(features, real),
         "error": bootstrap(features, real, seed),
         "floor": diffusion.frechet(held[rng.permutation(len(held))[:count]], real),
         "precision": precision,
         "recall": recall,
-        "copies": float((distances < np.quantile(usual, COPY_QUANTILE)).mean()),
+        "copies": float((distances < yardstick.copied).mean()),
     }
     return Report(numbers, drawn, labels, nearest, distances)
 

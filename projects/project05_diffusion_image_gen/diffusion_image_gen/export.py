@@ -1,5 +1,6 @@
 """Writes a SavedModel that draws by itself: the network and the whole sampler in one graph."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,18 @@ class Drawing(tf.Module):
         self.draw, self.classes = draw, classes
 
 
+@contextlib.contextmanager
+def _silent():
+    """Keep TensorFlow from reporting the temporary folder."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def export(painter: Painter, output: Path, wish: Wish) -> None:
     """Write the SavedModel into a new folder.
 
@@ -65,7 +78,7 @@ def export(painter: Painter, output: Path, wish: Wish) -> None:
     drawing = Drawing(painter, wish)
     part = output.with_name(f".part-{output.name}")
     try:
-        with quiet_stderr():
+        with quiet_stderr(), _silent():
             tf.saved_model.save(
                 drawing, str(part), {"serving_default": drawing.draw, "classes": drawing.classes}
             )

@@ -66,7 +66,7 @@ def test_a_model_that_copies_is_found_out(folder):
     data = pictures.load(str(folder), 8)
     judge = diffusion.Classifier(8, 2, 3)
     evaluation.train_judge(judge, data, epochs=4)
-    numbers = evaluation.evaluate(Copier(data), data, judge, Wish(), 20).numbers
+    numbers = evaluation.evaluate(Copier(data), evaluation.Yardstick(data, judge), Wish(), 20).numbers
     assert numbers["copies"] == 1 and numbers["judge"] == 1
     assert numbers["accuracy"] < 0.9 and numbers["recall"] < 0.2
     assert numbers["distance"] > 5 * numbers["floor"]
