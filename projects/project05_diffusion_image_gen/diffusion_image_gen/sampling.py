@@ -5,8 +5,9 @@ the clean one, its guess one step earlier, and fresh noise. :func:`plan` writes 
 13.2 derive them, and the tests compare them with ``tf_study.diffusion``.
 
 A picture's noise comes from its own seed, and the network always sees :data:`ROWS` pictures: the last bits of what it
-says of one depend on how many there are (oneDNN adds up in another order), though not on which. So a seed gives the
-same bits alone or among others.
+says of one depend on how many there are, since sums are then done in another order. So a seed gives the same bits
+alone or among others where oneDNN computes (TensorFlow's default on x86). Without it a picture's place among the eight
+also matters, in the last bits.
 """
 
 from collections import deque

@@ -47,7 +47,8 @@ def test_sample_of_the_trained_model(run, trained, tmp_path):
         "파랑",
     )
     with Image.open(tmp_path / "c.png") as one:  # The same seed and class alone: the cell of the sheet.
-        np.testing.assert_array_equal(np.asarray(one), whole[4 * 9 : 4 * 19, 4 * 9 : 4 * 19])
+        cell = whole[4 * 9 : 4 * 19, 4 * 9 : 4 * 19].astype(int)
+        assert np.abs(np.asarray(one) - cell).max() <= 1  # one level where oneDNN does not compute
 
 
 def test_guidances_are_rows(run, trained, tmp_path):
@@ -58,7 +59,8 @@ def test_guidances_are_rows(run, trained, tmp_path):
         both, one = np.asarray(both), np.asarray(one)
     row = 4 * 9
     for label in range(2):  # class by class, the second row of each is guidance 3
-        np.testing.assert_array_equal(both[(2 * label + 1) * row :][:row], one[label * row :][:row])
+        rows = both[(2 * label + 1) * row :][:row].astype(int), one[label * row :][:row]
+        np.testing.assert_allclose(*rows, atol=1)
 
 
 def test_evaluate_writes_report_and_pictures(run, trained, tmp_path, monkeypatch):
