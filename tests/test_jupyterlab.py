@@ -43,7 +43,7 @@ def lab(tmp_path):
     first.cells = [setup]
     setup.source += '\nimport tensorflow as tf\nprint("실행됨", tf.reduce_sum(tf.range(5)).numpy())'
     setup.outputs = []
-    folder = tmp_path / "course"
+    folder = tmp_path / "홍길동" / "공부 폴더"  # as in the home of many learners
     notebooks.write(first, folder / "first.ipynb")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

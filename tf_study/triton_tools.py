@@ -1,6 +1,6 @@
 """Triton where there is no GPU: its interpreter on NumPy arrays, and its compiler down to machine code.
 
-Kernels are plain functions that say ``tl.…`` and lie in a module or cell where ``tl`` is ``triton.language``.
+Kernels are plain functions that say ``tl.…``, as :mod:`tf_study.mini_triton` runs them.
 Interpreter and compiler exclude each other in one process: ``TRITON_INTERPRET=1`` must be set before
 ``triton`` is imported, and what compiles runs in a process of its own.
 """
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 
@@ -58,8 +59,17 @@ def interpret(kernel: Callable, grid: tuple[int, ...], *args, **constants) -> li
         raise StudyError("triton을 가져오기 전에 os.environ['TRITON_INTERPRET'] = '1'로 정하세요.")
     args = [value.copy() if isinstance(value, np.ndarray) else value for value in args]
     tensors = [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in args]
-    triton.jit(kernel)[grid](*tensors, **constants)
+    triton.jit(_with_triton(kernel))[grid](*tensors, **constants)
     return args
+
+
+def _with_triton(kernel: Callable) -> Callable:
+    """Return a kernel whose ``tl`` is Triton's, which it is in a cell but not in a module of the package."""
+    import triton.language
+
+    own = FunctionType(kernel.__code__, {**kernel.__globals__, "tl": triton.language}, kernel.__name__)
+    own.__annotations__, own.__module__ = kernel.__annotations__, kernel.__module__
+    return own
 
 
 def compare(name: str, launch: Callable, *cases: tuple) -> None:
@@ -116,6 +126,9 @@ import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+# The cache dies with this process; without this its key is a hash of Triton's 500 MB.
+triton.runtime.cache.triton_key = lambda: "this process"
 
 {kernels}
 
@@ -193,4 +206,4 @@ def _disassembled(cubin: str, **stages) -> Build:
     """Return a build with what NVIDIA's tools read from its machine code."""
     code = bytes.fromhex(cubin)
     (resources,) = tools.resources(code).values()
-    return Build(**stages, sass=tools.call("nvdisasm", code, "-c"), registers=resources.registers)
+    return Build(**stages, sass=tools.disassembly(code), registers=resources.registers)

@@ -182,7 +182,8 @@ def main() -> None:
         save(train(), file)
         store.write_manifest()
         print(f"{name}: {(time.process_time() - begin) / 60:.1f} CPU minutes", flush=True)
-    check()
+    if arguments.check or "dit" in arguments.only:
+        check()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from tf_study.expect import (
 )
 from tf_study.practice import problem
 
-SECONDS = 2.0  # of CPU that one call may take; the slowest right ones take a tenth of one
+SECONDS = 1.0  # of CPU that one call may take; the slowest right ones take a fiftieth
 WHOLE = 45.0  # seconds for all calls of a source
 MOST = 200_000  # accesses of a traced call; right answers have 12,288
 ORDERS = (0, -1, 1, 2)  # blocks and threads in order, backwards, and in two random orders
@@ -55,7 +55,7 @@ def layout(answer):
         blocks = expect_integers(blocks, f"{case}, 블록의 수")
         expect(blocks.shape == (), f"{case}: 블록의 수는 정수 하나여야 하는데 모양이 {blocks.shape}입니다.")
         wanted = math.ceil(n / threads)
-        few = " 모든 원소를 맡을 만큼 되지 않습니다." if blocks < wanted else " 일이 없는 블록이 있습니다."
+        few = " 모든 원소를 처리하기에 모자랍니다." if blocks < wanted else " 일이 없는 블록이 있습니다."
         expect(blocks == wanted, f"{case}: 블록이 {wanted}개여야 하는데 {blocks}개입니다.{few}")
         index = expect_integers(index, f"{case}, 인덱스")
         right = np.full(wanted * threads, -1)
@@ -65,7 +65,7 @@ def layout(answer):
             "원소가 없는 스레드는 -1이어야 합니다.": every.reshape(wanted, threads),
             "인덱스 n은 배열의 밖입니다.": np.where(every <= n, every, -1).reshape(wanted, threads),
             "블록마다 0부터 다시 시작했습니다.": np.tile(np.arange(threads), (wanted, 1)),
-            "한 블록의 스레드가 이어진 원소를 맡아야 합니다.": right.reshape(threads, wanted).T,
+            "한 블록의 스레드가 이어진 원소를 처리해야 합니다.": right.reshape(threads, wanted).T,
         }
         expect_close(index, right.reshape(wanted, threads), case, tol=0, mistakes=mistakes)
 
@@ -84,7 +84,7 @@ def kernel(answer):
         (100, 6, 32),
         (5000, 152, 33),
         (10_000, 79, 128),
-        (10**6, 3907, 256),
+        (10**5, 391, 256),
     ):
         a, b = _random(n, 2)
         arguments = (a, b, np.full(n, STALE, "float32"), n)
@@ -108,7 +108,7 @@ def host(answer):
         (257, 256),
         (10_000, 128),
         (5000, 33),
-        (10**6, 256),
+        (10**5, 256),
         (1000, 2048),
         (BROKEN_N, 128),
     ):
@@ -123,8 +123,8 @@ def host(answer):
         _expect_values(job, report)
         expect(
             report.allocations == 0,
-            f"{job.case}: cudaMalloc으로 얻은 메모리 {report.allocations}개를 해제하지 않았습니다. "
-            "어느 길로 끝나든 cudaFree를 부르세요.",
+            f"{job.case}: cudaMalloc으로 할당한 메모리 {report.allocations}개를 해제하지 않았습니다. "
+            "어느 경로로 끝나든 cudaFree를 부르세요.",
         )
 
 
@@ -142,7 +142,7 @@ def grid_stride(answer):
         (10_000, 7, 33),
         (255, 1, 256),
         (256, 2, 64),
-        (10**6, 64, 256),
+        (10**5, 64, 256),
     ):
         x, y = _random(n, 2)
         wanted = Wanted("y", 2, y + np.float32(1.5) * x, tol=1e-6)
@@ -174,7 +174,7 @@ def float4(answer):
         (256, 64),
         (257, 64),
         (10_003, 128),
-        (10**6 + 2, 256),
+        (10**5 + 2, 256),
     ):
         grid = math.ceil(math.ceil(n / 4) / block)
         a, b = _random(n, 2)
@@ -227,7 +227,7 @@ def block_sum(answer):
         if job.trace:
             _expect_race_free(source, job, report)
         whole_blocks = job.wanted.near(got)[: job.n // job.block].all() and blocks > 1
-        more = " 원소가 없는 스레드도 0을 들고 끝까지 함께 가야 합니다." if whole_blocks else ""
+        more = " 원소가 없는 스레드도 0으로 끝까지 함께 더해야 합니다." if whole_blocks else ""
         _expect_values(job, report, more)
         expect(
             np.array_equal(got, first.setdefault(job.name, got)),
@@ -412,7 +412,7 @@ def _run(source: str, jobs: list[Job], before: str = "") -> list[tuple[Job, Repo
         expect(not declared, f"{name}의 매개변수를 문제에 적힌 순서와 형으로 선언하세요.")
         more = "기록할 접근이" in report.failure
         expect(
-            not more, f"{job.case}: 메모리 접근이 {MOST:,}번을 넘습니다. 스레드마다 맡은 원소만 읽고 쓰세요."
+            not more, f"{job.case}: 메모리 접근이 {MOST:,}번을 넘습니다. 스레드마다 자기 원소만 읽고 쓰세요."
         )
         expect(not report.failure, f"{job.case}: {report.failure}{_quoted(source, report.failure)}")
     return pairs
@@ -492,7 +492,7 @@ def _expect_sectors(source: str, job: Job, report: Report, most: int, each: int)
         worst = max(report.rows, key=lambda row: row.units)
         raise Mismatch(
             f"{job.case}: 값은 맞지만 섹터가 {most:,}개면 되는데 {total:,}개입니다. 한 워프의 이웃한 레인이 이웃한 원소를 "
-            f"맡으면 요청마다 {each}섹터인데 {worst.per_request:.3g}섹터입니다.{_line(source, worst.line)}"
+            f"처리하면 요청마다 {each}섹터인데 {worst.per_request:.3g}섹터입니다.{_line(source, worst.line)}"
         )
 
 

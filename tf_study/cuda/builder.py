@@ -5,6 +5,7 @@ What has been built once is found again in ``build/cuda`` of the repository, or 
 stale library, and a finished file is moved into place in one step, so two processes may build the same source.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -38,6 +39,10 @@ _FLAGS = (
     "-w",
 )
 _TRACED = ("-O1", "-fsanitize=thread", "-g1", "-DCUDA_EMULATOR_TRACE=1")
+# Reading the symbols of the C++ library takes the linker longer than everything else; few sources need it.
+_LINKS = (
+    ((),) if sys.platform == "darwin" else (("-nodefaultlibs", "-Wl,-z,defs", "-lm", "-lc", "-lgcc_s"), ())
+)
 REMEDY = {
     "darwin": "터미널에서 xcode-select --install을 실행하세요",
     "win32": "WSL 안에서 이 과정을 실행하세요",
@@ -156,7 +161,7 @@ def cached(name: str, key: Sequence[str], make: Callable[[Path], Path]) -> Path:
 
 
 def runtime(found: Compiler) -> Path:
-    """Return the compiled :file:`emulator.cpp`; 0.4 seconds of CPU, once."""
+    """Return the compiled :file:`emulator.cpp`; 0.3 seconds of CPU, once."""
 
     def make(folder: Path) -> Path:
         out = folder / "emulator.o"
@@ -165,6 +170,7 @@ def runtime(found: Compiler) -> Path:
             *_FLAGS,
             *_own(found),
             "-O1",
+            "-fno-exceptions",
             "-c",
             str(HERE / "emulator.cpp"),
             "-o",
@@ -220,38 +226,37 @@ def _emulator(
         + ['#line 1 "exports"', '#include "exports.h"', *tail, ""]
     )
     options = [*_FLAGS, *_own(found), *(_TRACED if trace else ("-O2",)), "-I", str(HERE)]
-    if trace and found.clang:  # else clang leaves out the load of x += 1
+    if trace and found.clang:  # else clang leaves out the load of x += 1, and needs the C++ library
         options += ["-mllvm", "-tsan-instrument-read-before-write=1", "-fno-vectorize", "-fno-slp-vectorize"]
+        options += ["-mllvm", "-tsan-handle-cxx-exceptions=0"]
 
     def make(folder: Path) -> Path:
         (folder / "unit.cpp").write_text(unit, encoding="utf-8")
-        unit_file = folder / "unit.cpp"
+        assembly, out = folder / "unit.s", folder / "program.so"
+        run([*found.command, *options, *flags, "-S", str(folder / "unit.cpp"), "-o", str(assembly)], folder)
         if trace:
-            assembly = folder / "unit.s"
-            run([*found.command, *options, *flags, "-S", str(unit_file), "-o", str(assembly)], folder)
-            assembly.write_text(
-                sites.with_table(assembly.read_text(encoding="utf-8"), SOURCE), encoding="utf-8"
-            )
-            unit_file, options_ = assembly, ()
-        else:
-            options_ = options
-        out = folder / "program.so"
-        bind = () if sys.platform == "darwin" else ("-Wl,-Bsymbolic",)
-        link = [
-            *found.command,
-            *options_,
-            "-shared",
-            "-fPIC",
-            *bind,
-            str(unit_file),
-            str(runtime(found)),
-            *flags,
-        ]
-        run([*link, "-o", str(out)], folder)
+            text = assembly.read_text(encoding="utf-8")
+            text = sites.with_table(sites.hooked(text) if found.clang else text, SOURCE)
+            assembly.write_text(text, encoding="utf-8")
+        _link(found, [str(assembly), str(runtime(found))], flags, out)
         return out
 
     key = (found.version, *found.command, *options[:-1], *flags, unit, *_runtime_texts())
     return cached("program.so", key, make)
+
+
+def _link(found: Compiler, parts: Sequence[str], flags: Sequence[str], out: Path) -> None:
+    """Make a shared library, with the C++ library where it does not go without."""
+    bind = () if sys.platform == "darwin" else ("-Wl,-Bsymbolic",)
+    *quick, whole = [
+        [*found.command, "-shared", "-fPIC", *bind, *parts, *flags, *libraries, "-o", str(out)]
+        for libraries in _LINKS
+    ]
+    for command in quick:
+        with contextlib.suppress(StudyError):
+            run(command, out.parent)
+            return
+    run(whole, out.parent)
 
 
 def _nvcc(source: str, kernels: Sequence[str], flags: Sequence[str]) -> Path:

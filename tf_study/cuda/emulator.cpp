@@ -102,7 +102,8 @@ cudaError_t allocate(void** p, size_t bytes, bool managed) {
   if (rounded < bytes) return fail(cudaErrorMemoryAllocation, "cudaMalloc가 %zu바이트를 얻지 못했으니 크기를 확인하세요.", bytes);
   void* all = mmap(nullptr, mapped + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANON, -1, 0);
   if (all == MAP_FAILED) return fail(cudaErrorMemoryAllocation, "cudaMalloc가 %zu바이트를 얻지 못했으니 크기를 확인하세요.", bytes);
-  auto m = new Memory{(char*)all + kGuard, nullptr, mapped, bytes, memories++, managed, heap};
+  auto m = static_cast<Memory*>(malloc(sizeof(Memory)));  // not new: programs are linked without the C++ library
+  *m = {(char*)all + kGuard, nullptr, mapped, bytes, memories++, managed, heap};
   m->user = m->pages + mapped - rounded;
   mprotect(m->pages, mapped, PROT_READ | PROT_WRITE);
   memset(m->pages, kEdge, mapped);
@@ -118,7 +119,7 @@ cudaError_t release(void* p) {
     if (m->user != p) continue;
     *at = m->next, live--;
     munmap(m->pages - kGuard, m->page_bytes + 2 * kGuard);
-    delete m;
+    free(m);
     return sticky;
   }
   return p ? fail(cudaErrorInvalidValue, "cudaFree에 cudaMalloc으로 얻지 않은 포인터가 왔으니, 포인터와 두 번 해제하지 않았는지 확인하세요.") : sticky;

@@ -3,6 +3,7 @@
 //         __shared__ float t[8][9];  →  auto& t = cuda_emulator::shared<float[8][9], __COUNTER__>();
 //         extern __shared__ float s[];  →  float* s = cuda_emulator::dynamic_shared<float>();
 #pragma once
+#define _GLIBCXX_BITS_SPECFUN_H 1  // libstdc++'s Bessel functions and the like are most of what a build would read
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

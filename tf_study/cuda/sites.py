@@ -14,6 +14,16 @@ DECLARATION = (
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+(?:"[^"]*"\s+)?"([^"]*)"')
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)")
 _CALL = re.compile(r"\s*(?:callq?|blr?)\s")
+_COPY = re.compile(r"^(\s*(?:callq?|bl)\s+_?)(mem(?:cpy|move|set)\b)", re.M)
+
+
+def hooked(assembly: str) -> str:
+    """Return clang's assembly with its copies of whole structs as calls that the emulator hears of.
+
+    Since version 16 clang calls ``__tsan_memcpy``; before, ``memcpy``, which the real sanitizer replaces in the
+    process. gcc calls a hook beside ``memcpy`` and needs none of this.
+    """
+    return _COPY.sub(r"\1__tsan_\2", assembly)
 
 
 def with_table(assembly: str, source: str) -> str:

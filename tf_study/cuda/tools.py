@@ -67,7 +67,7 @@ class Compiled(NamedTuple):
     def instructions(self) -> dict[str, list[Instruction]]:
         """Return the instructions of each kernel, without the padding behind them."""
         found: dict[str, list[Instruction]] = {}
-        for part in re.split(r"^\s*\.section\s+\.text\.", call("nvdisasm", self.cubin, "-c"), flags=re.M)[1:]:
+        for part in re.split(r"^\s*\.section\s+\.text\.", disassembly(self.cubin), flags=re.M)[1:]:
             name = re.match(r"\w+", part)[0]
             code = instructions(part)
             while code and code[-1].name == "NOP":
@@ -141,6 +141,12 @@ def instructions(sass: str) -> list[Instruction]:
     return [Instruction(int(m[1], 16), m[3], m[2].strip()) for m in found]
 
 
+def disassembly(cubin: bytes) -> str:
+    """Return nvdisasm's text of the code of a cubin."""
+    return call("nvdisasm", cubin, "-c", "-ndf")  # "-ndf": no search for the targets of indirect jumps
+
+
+@functools.lru_cache(maxsize=32)  # a call takes 0.3 seconds of CPU
 def call(name: str, cubin: bytes, *options: str) -> str:
     """Return what one of NVIDIA's tools prints about a cubin."""
     program = tool(name)
