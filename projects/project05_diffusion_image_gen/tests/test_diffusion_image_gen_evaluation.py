@@ -25,7 +25,7 @@ def test_precision_and_recall_of_known_sets():
 
 
 def test_precision_by_the_definition():
-    real, drawn = points(0, 30, width=2), points(1, 25, width=2)
+    real, drawn = points(0, 60, width=2), points(1, 50, mean=2, width=2)
 
     def share(inside, around, k=3):
         found = 0
@@ -35,7 +35,9 @@ def test_precision_by_the_definition():
             found += any(gap <= radius for gap, radius in zip(gaps, radii, strict=True))
         return found / len(inside)
 
-    assert evaluation.precision_recall(real, drawn) == pytest.approx((share(drawn, real), share(real, drawn)))
+    wanted = share(drawn, real), share(real, drawn)
+    assert evaluation.precision_recall(real, drawn) == pytest.approx(wanted)
+    assert 0.2 < min(wanted) < max(wanted) < 0.97  # where another k gives another share
 
 
 def test_bootstrap_is_the_spread_of_repetitions():
