@@ -159,12 +159,12 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Classifier(keras.Model):
-    """Pictures (B, side, side, 1) → features (B, 64) and logits (B, 10)."""
+    """Pictures (B, side, side, image_channels) → features (B, 64) and logits (B, classes)."""
 
-    def __init__(self, side: int = SIDE):
+    def __init__(self, side: int = SIDE, classes: int = CLASSES, image_channels: int = 1):
         super().__init__()
         layers = keras.layers
-        self.body = keras.Sequential([keras.Input((side, side, 1))])
+        self.body = keras.Sequential([keras.Input((side, side, image_channels))])
         for channels in (32, 64):
             self.body.add(layers.Conv2D(channels, 3, padding="same"))
             self.body.add(layers.BatchNormalization(momentum=0.9))
@@ -173,7 +173,7 @@ class Classifier(keras.Model):
             self.body.add(layers.Dropout(0.2, seed=0))
         self.body.add(layers.Flatten())
         self.body.add(layers.Dense(FEATURES, "relu"))
-        self.head = layers.Dense(CLASSES)
+        self.head = layers.Dense(classes)
         self.head.build((None, FEATURES))
         self.built = True
 

@@ -119,7 +119,9 @@ class UNet(keras.Model):
     """
 
     def __init__(self, channels: tuple[int, ...] = (16, 32), classes: int = 10, image_channels: int = 1):
-        super().__init__()
+        super().__init__(
+            autocast=False
+        )  # In 16 bits the time would have lost its last digits before it is embedded.
         first, embedding = channels[0], 4 * channels[0]
         self.channels, self.classes, self.image_channels = tuple(channels), classes, image_channels
         self.time1, self.time2 = dense(first, embedding), dense(embedding, embedding)

@@ -1,0 +1,66 @@
+"""Fixtures of the project's tests. Its presence also puts this folder on sys.path."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"빨강": (220, 40, 40), "파랑": (40, 40, 220)}
+ARGUMENTS = [
+    "--side",
+    "8",
+    "--widths",
+    "8",
+    "--steps",
+    "60",
+    "--batch",
+    "16",
+    "--rate",
+    "0.01",
+    "--every",
+    "30",
+]
+
+
+@pytest.fixture(scope="session")
+def arguments():
+    """Options of ``train`` with which a tiny network takes sixty steps."""
+    return list(ARGUMENTS)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of 2 x 20 noisy colours in various sizes, with a file that is no picture and one cut off."""
+    root = tmp_path_factory.mktemp("사진")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(20):
+            size = (*rng.integers(10, 30, 2), 3)
+            pixels = np.clip(rng.normal(colour, 25, size), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    whole = (root / "빨강" / "00.png").read_bytes()
+    (root / "빨강" / "잘림.png").write_bytes(whole[: len(whole) // 2])
+    (root / "파랑" / "글.jpg").write_text("그림이 아닌 글", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(folder, arguments, tmp_path_factory):
+    """The folder of a finished model of :func:`folder`. Tests must not change it."""
+    from diffusion_image_gen.__main__ import main
+
+    output = tmp_path_factory.mktemp("모델")
+    assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def painter():
+    """Draws with a tiny grey network whose weights are random and none of them zero."""
+    from diffusion_image_gen.sampling import Painter
+    from tf_study.models.unet import UNet
+
+    model, rng = UNet((8, 16), classes=3), np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
+    return Painter(model, 8, ("가", "나", "다"))
