@@ -22,6 +22,7 @@ from tf_study.models.unet import UNet
 CLASSES = 10
 SIDE = 14  # of the pictures that the checkpoints know
 TIME_SCALE = 1000.0
+START = 7  # number of the noise that sampling begins with; the fresh noise of :func:`ddpm` has those after it
 FEATURES = 64  # that the judge compares
 
 Predict = Callable[[tf.Tensor, float], tuple[tf.Tensor, tf.Tensor]]  # x_t, t → x_0, noise
@@ -78,7 +79,7 @@ def _forward(model, x, time, label):
 
 def start(count: int, side: int = SIDE, channels: int = 1, seed: int = 0) -> tf.Tensor:
     """Return the noise with which sampling begins, (count, side, side, channels); the same for the same seed."""
-    return tf.random.stateless_normal((count, side, side, channels), (7, seed))
+    return tf.random.stateless_normal((count, side, side, channels), (START, seed))
 
 
 def ddim(predict: Predict, x: tf.Tensor, steps: int) -> Iterator[tf.Tensor]:
@@ -100,7 +101,7 @@ def ddpm(predict: Predict, x: tf.Tensor, steps: int, seed: int = 0) -> Iterator[
         clean, noise = predict(x, t)
         # Of the noise at `after` this part is new: its variance is after^2 (1 - SNR(t) / SNR(after)).
         kept = (1 - t) * after / (t * (1 - after))  # sqrt(SNR(t) / SNR(after))
-        fresh = tf.random.stateless_normal(x.shape, (step, seed))
+        fresh = tf.random.stateless_normal(x.shape, (START + 1 + step, seed))
         x = (1 - after) * clean + after * (kept * noise + np.sqrt(1 - kept**2) * fresh)
         yield x
 
@@ -138,7 +139,10 @@ def sample(
     sampler: Callable = ddim,
     side: int = SIDE,
 ) -> np.ndarray:
-    """Return one picture a label, float32 (B, side, side, channels) clipped to -1 ... 1."""
+    """Return one picture a label, float32 (B, side, side, channels) clipped to -1 ... 1.
+
+    ``seed`` fixes the noise to begin with; for other fresh noise too, ``sampler=functools.partial(ddpm, seed=seed)``.
+    """
     x = start(len(labels), side, model.image_channels, seed)
     (last,) = deque(sampler(guided(model, labels, guidance), x, steps), maxlen=1)
     return np.clip(last, -1, 1)

@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from diffusion_image_gen.settings import Wish, check_seed
-from tf_study.diffusion import TIME_SCALE
+from tf_study.diffusion import START, TIME_SCALE
 from tf_study.errors import StudyError
 from tf_study.models.unet import UNet
 
 ROWS = 8  # pictures that the network sees at a time
-START, FRESH_FROM = 7, 8  # numbers of the noise that a drawing begins with, and of the first fresh one
+FRESH_FROM = START + 1  # number of the first fresh noise; START is that of the noise to begin with
 TIME, KEEP, CLEAN, BEFORE, FRESH = range(5)  # columns of a plan
 
 
