@@ -25,6 +25,10 @@ TRAINING_LECTURES: dict[str, str] = {
     "chapter12_modern_llms/03_rotary_position_embedding.ipynb": "위치를 늘리는 언어 모델",
     "chapter12_modern_llms/05_deepseek_moe_architecture.ipynb": "전문가 혼합 여러 개",
     "chapter13_genai_diffusion/01_ddpm_theory_and_math.ipynb": "숫자를 그리는 확산 모델",
+    "chapter13_genai_diffusion/03_unet_for_diffusion.ipynb": "부품을 뺀 UNet 아홉 번",
+    "chapter13_genai_diffusion/04_conditional_diffusion_cfg.ipynb": "ControlNet과 가이던스마다의 그림",
+    "chapter17_diffusion_transformers/01_from_unet_to_dit.ipynb": "크기와 패치가 다른 DiT 여섯 개",
+    "chapter17_diffusion_transformers/03_dit_conditioning_and_adaln.ipynb": "조건을 넣는 방법마다의 DiT",
 }
 
 # Notebooks of the first edition that cost more than that; what they may cost until they are rewritten. The list
