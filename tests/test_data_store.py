@@ -1,6 +1,7 @@
 """Embedded data that was damaged, in whatever way, is never used: one sentence says how to bring it back."""
 
 import contextlib
+import functools
 import re
 import shutil
 import subprocess
@@ -8,9 +9,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from tf_study import data
+from tf_study import data, diffusion, video
 from tf_study.data import store, unseen
 from tf_study.errors import StudyError
+from tf_study.models.causal_vae import CausalAutoencoder
+from tf_study.models.unet import UNet
+from tf_study.models.video_dit import VideoDiT
 
 SENTENCE = re.compile(
     r"과정에 든 데이터 (\S+) 파일이 없거나 원래와 다르니 `(git checkout -- .+)`로 되돌리세요\."
@@ -22,6 +26,16 @@ def unseen_flowers():
         return paths
 
 
+@functools.cache
+def network(make, *sizes):
+    return make(*sizes)
+
+
+def checkpoint(name, *kind):
+    """What fills a network, made once, with a checkpoint."""
+    return lambda: diffusion.load_weights(network(*kind), name)
+
+
 # An embedded file, and what reads it; of the folders of pictures two files stand for all.
 LOADERS = {
     "mnist.npz": data.mnist,
@@ -29,6 +43,11 @@ LOADERS = {
     "cifar10_train.png": data.cifar10,
     "cifar10_test.png": data.cifar10,
     "flowers/roses/roses_007.jpg": data.flowers,
+    "diffusion/judge14.npz": checkpoint("judge14", diffusion.Classifier),
+    "diffusion/unet14.npz": checkpoint("unet14", UNet),
+    "diffusion/video_judge.npz": checkpoint("video_judge", diffusion.Classifier, video.CROP),
+    "diffusion/video_autoencoder.npz": checkpoint("video_autoencoder", CausalAutoencoder),
+    "diffusion/video_dit.npz": checkpoint("video_dit", VideoDiT),
     "texts/reviews_en.tsv": data.imdb,
     "texts/reviews_ko.tsv": data.nsmc,
     "texts/topics_ko.tsv": data.topics_ko,
