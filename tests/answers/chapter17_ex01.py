@@ -3,7 +3,6 @@
 from itertools import product
 from math import prod
 
-import einops
 import keras
 import numpy as np
 import tensorflow as tf
@@ -35,11 +34,12 @@ RIGHT("patchify")(_patchify)
 
 
 @RIGHT("patchify")
-def patchify_with_einops(video, patch, order):
+def patchify_with_names(video, patch, order):
     """Names instead of axes."""
-    inside = "(c i j k)" if order == "hunyuan" else "(i j k c)"
-    names = dict(zip("ijk", patch, strict=True))
-    return einops.rearrange(video, f"b (t i) (h j) (w k) c -> b (t h w) {inside}", **names)
+    inside = "cijk" if order == "hunyuan" else "ijkc"
+    split = [part for side, p in zip(video.shape[1:4], patch, strict=True) for part in (side // p, p)]
+    x = tf.reshape(video, (len(video), *split, video.shape[-1]))
+    return tf.reshape(tf.einsum(f"btihjwkc->bthw{inside}", x), (len(video), prod(split[::2]), -1))
 
 
 @RIGHT("patchify")
@@ -127,11 +127,12 @@ RIGHT("unpatchify")(_unpatchify)
 
 
 @RIGHT("unpatchify")
-def unpatchify_with_einops(tokens, patch, grid, order):
+def unpatchify_with_names(tokens, patch, grid, order):
     """Names instead of axes."""
-    inside = "(c i j k)" if order == "hunyuan" else "(i j k c)"
-    names = dict(zip("ijkthw", (*patch, *grid), strict=True))
-    return einops.rearrange(tokens, f"b (t h w) {inside} -> b (t i) (h j) (w k) c", **names)
+    C = tokens.shape[-1] // prod(patch)
+    inside, sizes = ("cijk", (C, *patch)) if order == "hunyuan" else ("ijkc", (*patch, C))
+    x = tf.einsum(f"bthw{inside}->btihjwkc", tf.reshape(tokens, (len(tokens), *grid, *sizes)))
+    return tf.reshape(x, (len(tokens), *(g * p for g, p in zip(grid, patch, strict=True)), C))
 
 
 @RIGHT("unpatchify")
@@ -639,7 +640,7 @@ class PatcherOneByOne(_Patcher):
     def call(self, clips, length=None):
         found, grids = [], []
         for clip in clips:
-            tokens = patchify_with_einops(clip[None], self.patch, "hunyuan")[0]
+            tokens = patchify_with_names(clip[None], self.patch, "hunyuan")[0]
             grids.append([clip.shape[a] // self.patch[a] for a in range(3)])
             q, k, v = tf.split(self.qkv(self.embed(tokens)), 3, -1)
             q, k, v = (tf.reshape(part, (len(part), self.heads, -1)) for part in (q, k, v))
