@@ -1,4 +1,5 @@
-"""What every program of the course shares: arguments in Korean, exit statuses, tables, whole files, locks.
+"""What every program of the course shares: arguments in Korean, exit statuses, tables, what was skipped, whole
+files, locks.
 
 Nothing but the standard library is imported before it is needed, so that the programs that make and check
 the environment run without one.
@@ -61,6 +62,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"인수가 잘못되었으니 {self.prog} --help를 보고 고치세요 ({message}).\n")
 
 
+def positive(text: str) -> int:
+    """Return a number of an argument; 1 at least."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("1 이상이어야 합니다")
+    return value
+
+
+def port(text: str) -> int:
+    """Return the number of a port; 0 lets the system choose."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("0에서 65535 사이여야 합니다")
+    return value
+
+
 def run(action: Callable[[], int | None], interrupted: str = "중단했습니다.") -> int:
     """Run a program; return its exit status.
 
@@ -102,6 +119,23 @@ def table(rows: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> str:
         cells = (cell + " " * (width - wcswidth(cell)) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def print_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:
+    """Count on stderr what was left out, and name the first of it with the reasons.
+
+    Args:
+        skipped: path and reason, in Korean, of each.
+        shown: how many are named.
+    """
+    if not skipped:
+        return
+    print(f"건너뛴 것: {len(skipped)}개", file=sys.stderr)
+    for path, reason in skipped[:shown]:
+        print(f"  {path}: {reason}", file=sys.stderr)
+    if len(skipped) > shown:
+        print(f"  그 밖에 {len(skipped) - shown}개", file=sys.stderr)
+    sys.stderr.flush()
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:

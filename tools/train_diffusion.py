@@ -35,17 +35,48 @@ def save(model: keras.Model, name: str) -> None:
     write_npz(FOLDER / f"{name}.npz", zipfile.ZIP_STORED, **arrays)
 
 
-def train_judge() -> diffusion.Classifier:
-    """Return a classifier of 14x14 digits, trained for 12 epochs."""
-    seed_everything(1)
-    (x, y), test = diffusion.digits()
-    model = diffusion.Classifier()
+def classify(model: diffusion.Classifier, pictures, labels, epochs: int) -> diffusion.Classifier:
+    """Teach a classifier the labels (N,) of pictures (N, side, side, 1), and return it."""
     model.compile(
         keras.optimizers.Adam(2e-3),
         loss=[None, keras.losses.SparseCategoricalCrossentropy(from_logits=True)],
     )
-    model.fit(x, [np.zeros(len(y)), y], batch_size=128, epochs=12, verbose=0)
+    model.fit(pictures, [np.zeros(len(labels)), labels], batch_size=128, epochs=epochs, verbose=0)
     return model
+
+
+def adam(model: keras.Model, steps: int, rate: float, warmup: int, alpha: float = 0.0):
+    """Return Adam, ready for a model, with a warm-up and a cosine schedule that ends at ``alpha`` of the rate."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=rate, warmup_steps=warmup, alpha=alpha
+    )
+    optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def follow(average: keras.Model, model: keras.Model, number: tf.Tensor, most: float) -> None:
+    """Move the exponential average after step ``number``; the first steps are soon forgotten."""
+    count = tf.cast(number, tf.float32)
+    decay = tf.minimum(most, (1.0 + count) / (10.0 + count))
+    for mean, value in zip(average.trainable_variables, model.trainable_variables, strict=True):
+        mean.assign(decay * mean + (1 - decay) * value)
+
+
+def run(step, steps: int) -> None:
+    """Call ``step`` with 0, 1, ... and print the mean loss 20 times."""
+    losses, every = [], max(1, steps // 20)
+    for number in range(steps):
+        losses.append(float(step(tf.constant(number))))
+        if (number + 1) % every == 0:
+            print(f"{number + 1} steps, loss {np.mean(losses[-every:]):.4f}", flush=True)
+
+
+def train_judge() -> diffusion.Classifier:
+    """Return a classifier of 14x14 digits, trained for 12 epochs."""
+    seed_everything(1)
+    (x, y), _ = diffusion.digits()
+    return classify(diffusion.Classifier(), x, y, epochs=12)
 
 
 def train_unet(steps: int = STEPS) -> UNet:
@@ -55,9 +86,7 @@ def train_unet(steps: int = STEPS) -> UNet:
     pictures, labels = tf.constant(pictures), tf.constant(labels)
     model, average = UNet(), UNet()
     average.set_weights(model.get_weights())
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=RATE, warmup_steps=steps // 80)
-    optimizer = keras.optimizers.Adam(rate, beta_2=0.99)
-    optimizer.build(model.trainable_variables)
+    optimizer = adam(model, steps, RATE, warmup=steps // 80)
 
     @tf.function
     def step(number):
@@ -74,21 +103,15 @@ def train_unet(steps: int = STEPS) -> UNet:
             velocity = model((1 - part) * clean + part * noise, time=diffusion.TIME_SCALE * t, label=label)
             loss = tf.reduce_mean((velocity - (noise - clean)) ** 2)
         optimizer.apply(tape.gradient(loss, model.trainable_variables))
-        decay = tf.minimum(DECAY, (1.0 + tf.cast(number, tf.float32)) / (10.0 + tf.cast(number, tf.float32)))
-        for mean, value in zip(average.trainable_variables, model.trainable_variables, strict=True):
-            mean.assign(decay * mean + (1 - decay) * value)
+        follow(average, model, number, DECAY)
         return loss
 
-    losses = []
-    for number in range(steps):
-        losses.append(float(step(tf.constant(number))))
-        if (number + 1) % (steps // 20) == 0:
-            print(f"{number + 1} steps, loss {np.mean(losses[-steps // 20 :]):.4f}", flush=True)
+    run(step, steps)
     return average
 
 
 def row(judge: diffusion.Judge, model: UNet) -> str:
-    """Return what the checkpoint is worth: 400 pictures of 16 DDIM steps, at two guidances."""
+    """Return what the checkpoint is worth: 400 pictures of 16 DDIM steps, at three guidances."""
     labels = np.repeat(np.arange(10, dtype=np.int32), 40)
     parts = [f"judge {judge.accuracy:.3f}, floor {judge.floor:.2f}"]
     for guidance in (1.0, 2.0, 3.0):

@@ -15,10 +15,9 @@ Weights are stored as float16. With ``--check`` nothing is trained: the stored c
 import argparse
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
-from train_diffusion import save
+from train_diffusion import adam, classify, follow, run, save
 
 from tf_study import diffusion, video
 from tf_study.data import store
@@ -28,6 +27,7 @@ from tf_study.models.video_dit import VideoDiT
 
 AUTOENCODER_STEPS, AUTOENCODER_BATCH, AUTOENCODER_RATE, NOISE = 3000, 16, 3e-3, 0.1
 STEPS, BATCH, RATE, DROP, GIVEN, DECAY, POOL = 5000, 32, 2e-3, 0.1, 0.5, 0.998, 16
+ALPHA = 0.02  # share of the rate at which a schedule ends
 
 
 def train_judge() -> diffusion.Classifier:
@@ -38,32 +38,7 @@ def train_judge() -> diffusion.Classifier:
         [video.crops(part.pictures).reshape(-1, video.CROP, video.CROP, 1) for part in parts]
     )
     labels = np.concatenate([np.repeat(part.labels[:, 0], 2) for part in parts])
-    model = diffusion.Classifier(video.CROP)
-    model.compile(
-        keras.optimizers.Adam(2e-3),
-        loss=[None, keras.losses.SparseCategoricalCrossentropy(from_logits=True)],
-    )
-    model.fit(windows, [np.zeros(len(labels)), labels], batch_size=128, epochs=3, verbose=0)
-    return model
-
-
-def adam(steps: int, rate: float, warmup: int, model: keras.Model) -> keras.optimizers.Adam:
-    """Return Adam with a warm-up and a cosine schedule, ready for a model."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=rate, warmup_steps=warmup, alpha=0.02
-    )
-    optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
-    optimizer.build(model.trainable_variables)
-    return optimizer
-
-
-def run(step, steps: int) -> None:
-    """Call ``step`` with 0, 1, ... and print the mean loss 20 times."""
-    losses = []
-    for number in range(steps):
-        losses.append(float(step(tf.constant(number))))
-        if (number + 1) % max(1, steps // 20) == 0:
-            print(f"{number + 1} steps, loss {np.mean(losses[-(steps // 20) :]):.4f}", flush=True)
+    return classify(diffusion.Classifier(video.CROP), windows, labels, epochs=3)
 
 
 def train_autoencoder(steps: int = AUTOENCODER_STEPS) -> CausalAutoencoder:
@@ -71,7 +46,7 @@ def train_autoencoder(steps: int = AUTOENCODER_STEPS) -> CausalAutoencoder:
     seed_everything(0)
     pictures, labels = map(tf.constant, video.digits())
     model = CausalAutoencoder()
-    optimizer = adam(steps, AUTOENCODER_RATE, 100, model)
+    optimizer = adam(model, steps, AUTOENCODER_RATE, 100, ALPHA)
 
     @tf.function
     def step(number):
@@ -100,7 +75,7 @@ def train_dit(steps: int = STEPS) -> VideoDiT:
     labels = tf.concat([part.labels for part in parts], 0)
     model, average = VideoDiT(), VideoDiT()
     average.set_weights(model.get_weights())
-    optimizer = adam(steps, RATE, 200, model)
+    optimizer = adam(model, steps, RATE, 200, ALPHA)
     none = tf.constant([model.labels])
 
     @tf.function
@@ -125,9 +100,7 @@ def train_dit(steps: int = STEPS) -> VideoDiT:
             )
             loss = tf.reduce_mean((velocity - (clean - noise)) ** 2)
         optimizer.apply(tape.gradient(loss, model.trainable_variables))
-        decay = tf.minimum(DECAY, (1.0 + tf.cast(number, tf.float32)) / (10.0 + tf.cast(number, tf.float32)))
-        for mean, value in zip(average.trainable_variables, model.trainable_variables, strict=True):
-            mean.assign(decay * mean + (1 - decay) * value)
+        follow(average, model, number, DECAY)
         return loss
 
     run(step, steps)

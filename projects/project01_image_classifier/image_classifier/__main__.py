@@ -49,7 +49,7 @@ def build_parser() -> cli.Parser:
     command.set_defaults(run="predict")
     _add_model(command)
     command.add_argument("paths", type=Path, nargs="+", metavar="경로", help="그림 파일이나 폴더")
-    command.add_argument("--top", type=_positive, default=3, metavar="K", help="보일 클래스의 수 (기본 3)")
+    command.add_argument("--top", type=cli.positive, default=3, metavar="K", help="보일 클래스의 수 (기본 3)")
     command.add_argument("--json", action="store_true", help="표 대신 JSON으로 출력합니다")
 
     command = commands.add_parser("serve", help="그림을 올리면 분류하는 웹 페이지를 엽니다")
@@ -58,7 +58,7 @@ def build_parser() -> cli.Parser:
     command.add_argument(
         "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
     )
-    command.add_argument("--port", type=_port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
+    command.add_argument("--port", type=cli.port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
     return parser
 
 
@@ -81,20 +81,6 @@ def _add_model(command: argparse.ArgumentParser, formats: bool = True) -> None:
     command.add_argument("model", type=Path, metavar="모델폴더", help="train이 저장한 폴더")
     if formats:
         command.add_argument("--format", choices=FILES, default="tflite", help="쓸 형식 (기본 tflite)")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("1 이상이어야 합니다")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError("0에서 65535 사이여야 합니다")
-    return value
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,6 @@ from image_classifier import dataset, evaluation, export, images, prediction, se
 from tf_study import cli
 from tf_study.errors import StudyError
 
-SHOWN = 10  # skipped files that are named on the screen
-
 
 def train(options: argparse.Namespace) -> None:
     """Scan the folder, train, export, and say how well each format does on the test part."""
@@ -21,7 +18,7 @@ def train(options: argparse.Namespace) -> None:
     if not options.restart:
         training.check_output(options.output, chosen)
     folder = dataset.scan(options.folder, chosen.side)
-    _print_skipped(folder.skipped)
+    cli.print_skipped(folder.skipped)
     print(
         f"클래스 {len(folder.classes)}개, 그림 {len(folder.files)}장: {', '.join(folder.classes)}", flush=True
     )
@@ -38,7 +35,7 @@ def evaluate(options: argparse.Namespace) -> None:
     card = storage.read_card(options.model)
     predictor = prediction.load_predictor(options.model, options.format)
     folder = evaluation.test_part(card, options.folder)
-    _print_skipped(folder.skipped)
+    cli.print_skipped(folder.skipped)
     result = evaluation.evaluate(predictor, folder)
     print(result.text)
     print(_comparison(options.model, card, folder))
@@ -80,7 +77,7 @@ def predict(options: argparse.Namespace) -> None:
         print(json.dumps(_as_json(results, skipped), ensure_ascii=False, indent=1))
     elif results:
         print(_table(results))
-    _print_skipped(skipped)
+    cli.print_skipped(skipped)
     if not results:
         raise StudyError("분류할 수 있는 그림이 하나도 없으니 JPEG, PNG, WebP 파일이나 폴더를 주세요.")
 
@@ -148,15 +145,3 @@ def _as_json(results, skipped) -> dict:
         ],
         "skipped": [{"file": path, "reason": reason} for path, reason in skipped],
     }
-
-
-def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Count what was left out on stderr and name the first of it with the reasons."""
-    if not skipped:
-        return
-    print(f"건너뛴 것: {len(skipped)}개", file=sys.stderr)
-    for path, reason in skipped[:SHOWN]:
-        print(f"  {path}: {reason}", file=sys.stderr)
-    if len(skipped) > SHOWN:
-        print(f"  그 밖에 {len(skipped) - SHOWN}개", file=sys.stderr)
-    sys.stderr.flush()

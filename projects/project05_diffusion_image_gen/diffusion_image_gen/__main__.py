@@ -38,7 +38,7 @@ def build_parser() -> cli.Parser:
     command.add_argument("--class", dest="classes", nargs="+", metavar="클래스", help="기본값은 모든 클래스")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="첫 그림의 시드 (기본 0)")
     command.add_argument(
-        "--count", type=_positive, default=8, metavar="N", help="클래스마다 그릴 시드의 수 (기본 8)"
+        "--count", type=cli.positive, default=8, metavar="N", help="클래스마다 그릴 시드의 수 (기본 8)"
     )
     _add_wish(command)
     command.add_argument(
@@ -54,7 +54,7 @@ def build_parser() -> cli.Parser:
         "--output", type=Path, required=True, metavar="폴더", help="보고서와 그림을 저장할 폴더"
     )
     command.add_argument(
-        "--count", type=_positive, default=500, metavar="N", help="그릴 그림의 수 (기본 500)"
+        "--count", type=cli.positive, default=500, metavar="N", help="그릴 그림의 수 (기본 500)"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="첫 그림의 시드 (기본 0)")
     _add_wish(command)
@@ -72,13 +72,13 @@ def build_parser() -> cli.Parser:
     command.add_argument(
         "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
     )
-    command.add_argument("--port", type=_port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
+    command.add_argument("--port", type=cli.port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
 
     command = commands.add_parser("bench", help="샘플러마다 초당 그림 수와 품질을 잽니다")
     command.set_defaults(run="bench")
     _add_model(command)
     command.add_argument(
-        "--count", type=_positive, default=200, metavar="N", help="품질을 잴 그림의 수 (기본 200)"
+        "--count", type=cli.positive, default=200, metavar="N", help="품질을 잴 그림의 수 (기본 200)"
     )
     return parser
 
@@ -108,21 +108,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 def _add_wish(command: argparse.ArgumentParser) -> None:
     steps = ", ".join(f"{name} {count}" for name, count in DEFAULT_STEPS.items())
     command.add_argument("--sampler", choices=SAMPLERS, default="dpm", help="기본값은 dpm")
-    command.add_argument("--steps", type=_positive, metavar="N", help=f"스텝 수 (기본 {steps})")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("1 이상이어야 합니다")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError("0에서 65535 사이여야 합니다")
-    return value
+    command.add_argument("--steps", type=cli.positive, metavar="N", help=f"스텝 수 (기본 {steps})")
 
 
 if __name__ == "__main__":

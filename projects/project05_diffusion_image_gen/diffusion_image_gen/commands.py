@@ -1,7 +1,6 @@
 """What the commands of the command line do. Each takes the parsed options and prints its answer."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ from diffusion_image_gen.settings import Wish
 from tf_study import cli
 from tf_study.errors import StudyError
 
-SHOWN = 10  # skipped files that are named on the screen
 FRAMES = 40  # of an animation, at most
 
 
@@ -30,7 +28,7 @@ def train(options: argparse.Namespace) -> None:
         settings.default(), **{name: value for name, value in given.items() if value is not None}
     )
     data = pictures.load(options.data, chosen.side)
-    _print_skipped(data.skipped)
+    cli.print_skipped(data.skipped)
     print(f"클래스 {len(data.classes)}개, 그림 {len(data.train)}장: {', '.join(data.classes)}", flush=True)
     if options.restart:
         training.clear(options.output)
@@ -129,15 +127,3 @@ def _how(wish: Wish) -> str:
 def _rows(options: argparse.Namespace, painter) -> str:
     names = ", ".join(options.classes or painter.classes)
     return f"클래스 {names}, 가이던스 {', '.join(f'{value:g}' for value in options.guidance)}"
-
-
-def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Count what was left out on stderr and name the first of it with the reasons."""
-    if not skipped:
-        return
-    print(f"건너뛴 것: {len(skipped)}개", file=sys.stderr)
-    for path, reason in skipped[:SHOWN]:
-        print(f"  {path}: {reason}", file=sys.stderr)
-    if len(skipped) > SHOWN:
-        print(f"  그 밖에 {len(skipped) - SHOWN}개", file=sys.stderr)
-    sys.stderr.flush()
