@@ -117,13 +117,15 @@ class Desk:
     """Who waits for a picture, in order, and the one thread that draws."""
 
     def __init__(self, painter: Painter):
-        self.painter, self.pool, self.jobs = painter, ThreadPoolExecutor(1), []
+        self.painter, self.pool = painter, ThreadPoolExecutor(1)
+        self.jobs, self.line = [], []  # all whose answer is open; of these, all that are not drawn yet
 
     def take(self, job: Job) -> None:
         """Put a job at the end of the queue; called on the event loop."""
         loop = asyncio.get_running_loop()
-        job.news.put_nowait({"waiting": len(self.jobs)})
+        job.news.put_nowait({"waiting": len(self.line)})
         self.jobs.append(job)
+        self.line.append(job)
 
         def say(news: dict | None) -> None:
             loop.call_soon_threadsafe(job.news.put_nowait, news)
@@ -133,17 +135,24 @@ class Desk:
                 for news in self.events(job):
                     say(news)
             finally:
+                loop.call_soon_threadsafe(self.advance, job)  # Before the next job's news can come.
                 say(None)
 
         self.pool.submit(work)
 
     def drop(self, job: Job) -> None:
-        """Let a job go, finished or not; called on the event loop. Who waits behind it hears of it."""
+        """Let a job go, finished or not; called on the event loop."""
         job.cancelled.set()
-        place = self.jobs.index(job)
-        del self.jobs[place]
-        for number, other in enumerate(self.jobs[place:], start=place):
-            other.news.put_nowait({"waiting": number})
+        self.jobs.remove(job)
+        self.advance(job)
+
+    def advance(self, job: Job) -> None:
+        """Take a job out of the line; called on the event loop. Who waits behind it hears of it."""
+        if job in self.line:
+            place = self.line.index(job)
+            del self.line[place]
+            for number, other in enumerate(self.line[place:], start=place):
+                other.news.put_nowait({"waiting": number})
 
     def events(self, job: Job) -> Iterator[dict]:
         """Draw a job's picture; stop as soon as it is cancelled."""
