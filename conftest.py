@@ -11,7 +11,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
 import nbval_needs
-from tf_study import notebooks, warm
+from tf_study import notebooks, warm, workers
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -30,6 +30,9 @@ def pytest_configure(config):
         config.option.nbval_sanitize_with = str(Path(__file__).parent / "tests" / "nbval_sanitize.cfg")
     # Units are dealt out as pytest_collection_modifyitems orders them, not by their number of tests.
     config.option.loadscopereorder = False
+    # A worker has one core. The libraries' threads, one for each core there is, would wait for each other.
+    if (getattr(config.option, "numprocesses", None) or 1) > 1:
+        os.environ |= dict.fromkeys(workers.ONE_THREAD, "1") | dict(os.environ)
     if config.option.nbval and warm.usable() and not hasattr(config, "workerinput"):
         config.add_cleanup(warm.start())  # pytest-xdist's workers use what this one starts.
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from tf_study.comm import Comm, PeerGone, doing, mesh
 from tf_study.errors import StudyError
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 _GRACE = 1.0  # Seconds in which the others may say what they were doing when one worker has failed.
 
 
@@ -118,7 +118,7 @@ def free_ports(count: int) -> list[int]:
 def _environment(size: int, port: int, given: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,
-        **dict.fromkeys(_ONE_THREAD, "1"),
+        **dict.fromkeys(ONE_THREAD, "1"),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # What can be imported here can be there.
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(size),
