@@ -1,7 +1,8 @@
 """Checks of practice 17.2, adaLN-Zero blocks and flow matching: float64, stubs that note what they are asked, clips.
 
 The answers take and give tensors. Time 0 is noise and 1 the clip, a model reads 1000 times that, and labels (10, 4)
-stand for none. A block that agrees with the reference is given the shipped weights, and what it draws is judged.
+stand for none. A block that agrees with the reference is given the shipped weights, and what it draws is judged: of
+the right one 0.97 of the frames show the digit asked for; of seven wrong ones 0.11 to 0.48.
 """
 
 import math
@@ -31,7 +32,9 @@ EPS = 1e-6
 CLIPS, EULER, GUIDANCE = 40, 6, 2.0  # that are drawn with the shipped weights
 ACCURACY, DIRECTION = 0.9, 0.95  # of them; guessing gives 0.1 and 0.25
 POOL, HELD, STEPS, BATCH, RATE = 1000, 300, 300, 32, 0.1  # of the training that is judged
-TARGET = 1.30  # squared error on clips that were held out; 2.02 before training
+# Squared error on clips that were held out: 2.02 before training, 1.21 and 1.22 after (two seeds), 1.40 without
+# attention, 1.47 with gamma for 1 + gamma, 2.02 with the gate on all of x. Without labels 1.25: the table notices that.
+TARGET = 1.30
 
 
 # -- the block -----------------------------------------------------------------------------------------
