@@ -1,7 +1,7 @@
 """Blocks of a paged KV cache: which are free, what they hold, and who shares them.
 
-Built in lecture 14.4, where its decisions are compared with recorded ones of vLLM 0.32. A block has room for the
-keys and values of ``size`` tokens; the table of a sequence names its blocks in the order of their tokens::
+Its rules are explained in lecture 14.4, which compares its decisions with recorded ones of vLLM 0.32. A block has
+room for the keys and values of ``size`` tokens; the table of a sequence names its blocks in the order of tokens::
 
     pool = Pool(64, 16)
     found = pool.lookup(tokens)                 # blocks that hold a beginning of these tokens
@@ -43,6 +43,11 @@ class Pool:
         self.by_hash: dict[bytes, dict[int, None]] = {}  # two sequences may fill equal blocks at one time
         self.evicted = 0
 
+    @staticmethod
+    def digest(parent: bytes, tokens: Sequence[int]) -> bytes:
+        """Return the hash of a block from that of the block before it, ``b""`` for the first, and its tokens."""
+        return hashlib.sha256(parent + array("q", tokens).tobytes()).digest()
+
     def blocks(self, tokens: int) -> int:
         """Return the number of blocks that so many tokens need."""
         return -(-tokens // self.size)
@@ -55,7 +60,7 @@ class Pool:
         """Return the blocks of the longest known beginning, never all tokens: the last must give logits."""
         found, parent = [], b""
         for start in range(0, len(tokens) - self.size, self.size):
-            parent = _digest(parent, tokens[start : start + self.size])
+            parent = self.digest(parent, tokens[start : start + self.size])
             if parent not in self.by_hash:
                 break
             found.append(next(iter(self.by_hash[parent])))
@@ -98,7 +103,7 @@ class Pool:
             first -= 1
         parent = self.hash_of[table[first - 1]] if first else b""
         for index in range(first, full):
-            parent = _digest(parent, tokens[index * self.size : (index + 1) * self.size])
+            parent = self.digest(parent, tokens[index * self.size : (index + 1) * self.size])
             self.hash_of[table[index]] = parent
             self.by_hash.setdefault(parent, {})[table[index]] = None
 
@@ -119,7 +124,3 @@ class Pool:
                     unknown.append(block)
         for block in reversed(unknown):
             self.free.move_to_end(block, last=False)
-
-
-def _digest(parent: bytes, tokens: Sequence[int]) -> bytes:
-    return hashlib.sha256(parent + array("q", tokens).tobytes()).digest()
