@@ -1,13 +1,16 @@
 """The block pool against what vLLM's own manager decided, and its promises on random histories."""
 
+import ast
 import collections
+import hashlib
 import os
 import random
 import subprocess
 
+import numpy as np
 import pytest
 
-from tf_study import curriculum, data
+from tf_study import curriculum, data, notebooks
 from tf_study.paged import Pool
 
 TRACES = data.vllm_blocks()["traces"]
@@ -124,3 +127,40 @@ def test_without_caching_nothing_is_found():
     pool = Pool(9, 2, caching=False)
     pool.register(pool.take(4), list(range(8)))
     assert pool.lookup(list(range(8))) == []
+
+
+def lecture_names(*names):
+    """Return functions and classes of lecture 14.4 as they stand there."""
+    path = curriculum.ROOT / "chapter14_extreme_inference" / "04_vllm_and_paged_attention.ipynb"
+    nodes = [
+        node
+        for cell in notebooks.read(path).cells
+        if cell.cell_type == "code"
+        for node in ast.parse(cell.source).body
+        if getattr(node, "name", None) in names
+    ]
+    scope = {"np": np, "sha256": hashlib.sha256}
+    exec(ast.unparse(ast.Module(nodes, [])), scope)
+    return [scope[name] for name in names]
+
+
+def test_the_lectures_chain_has_the_pools_hashes():
+    (chain,) = lecture_names("chain")
+    pool, tokens = Pool(9, 4), list(range(30))
+    pool.register(pool.take(8), tokens)
+    assert chain(tokens, 4) == pool.hash_of[1:8]
+
+
+def test_the_lectures_blocks_decide_as_vllm_without_caching():
+    (blocks,) = lecture_names("Blocks")
+    (trace,) = (trace for trace in TRACES if not trace["caching"])
+    room, live = blocks(trace["blocks"], trace["block_size"]), {}
+    for operation, number, *entry in trace["log"]:
+        if operation == "free":
+            room.release(live.pop(number)[0])
+            assert room.free[::-1] == entry[0]
+            continue
+        table, length = live.setdefault(number, [[], 0])
+        live[number][1] = length + (len(entry[0]) if operation == "add" else 1)
+        had = len(table)
+        assert (table[had:] if room.extend(*live[number]) else None) == entry[-1]
