@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tf_study import data, diffusion, video
-from tf_study.data import store, unseen
+from tf_study.data import quantization, store, unseen
 from tf_study.errors import StudyError
 from tf_study.models.causal_vae import CausalAutoencoder
 from tf_study.models.unet import UNet
@@ -48,6 +48,9 @@ LOADERS = {
     "diffusion/video_judge.npz": checkpoint("video_judge", diffusion.Classifier, video.CROP),
     "diffusion/video_autoencoder.npz": checkpoint("video_autoencoder", CausalAutoencoder),
     "diffusion/video_dit.npz": checkpoint("video_dit", VideoDiT),
+    "quantization/layer.npz": quantization.layer,
+    "quantization/llmcompressor.npz": quantization.codes,
+    "quantization/table.json": quantization.table,
     "texts/reviews_en.tsv": data.imdb,
     "texts/reviews_ko.tsv": data.nsmc,
     "texts/topics_ko.tsv": data.topics_ko,
