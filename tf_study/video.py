@@ -37,26 +37,29 @@ class Clips:
     path: np.ndarray
 
 
-def digits(test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle 20x20 pixels of MNIST, averaged to 10x10, float32 (N, 10, 10) from 0 to 1, and labels int32."""
+def digits(test: bool = False, size: int = DIGIT) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle 20x20 pixels of MNIST, averaged to ``size``, a divisor of 20: float32 (N, size, size) from 0 to
+    1, and labels int32.
+    """
     x, y = data.mnist()[int(test)]
     middle = x[:, 4:24, 4:24].astype(np.float32) / 255
-    return middle.reshape(-1, DIGIT, 2, DIGIT, 2).mean((2, 4)), y.astype(np.int32)
+    return middle.reshape(-1, size, 20 // size, size, 20 // size).mean((2, 4)), y.astype(np.int32)
 
 
 def draw(seed: tf.Tensor, count: int, pictures, labels, frames: int = FRAMES, side: int = SIDE):
     """Return ``count`` clips as tensors (pictures, labels, path), see :class:`Clips`; usable inside a graph.
 
     A digit starts anywhere, keeps its speed, and turns round at the walls; its first step meets none.
-    Between pixels it is drawn by linear interpolation.
+    Between pixels it is drawn by linear interpolation. Digits larger than :data:`DIGIT` are faster in proportion.
     """
     room = float(side - pictures.shape[1])
+    scale = max(1.0, pictures.shape[1] / DIGIT)
 
     def random(kind, shape, **options):
         return tf.random.stateless_uniform(shape, (seed, kind), **options)
 
     rows = random(1, (count,), minval=0, maxval=len(pictures), dtype=tf.int32)
-    speed = random(3, (count, 2), minval=SPEEDS[0], maxval=SPEEDS[1])
+    speed = random(3, (count, 2), minval=scale * SPEEDS[0], maxval=scale * SPEEDS[1])
     speed *= tf.sign(random(4, (count, 2)) - 0.5)
     low, high = tf.maximum(0.0, -speed), tf.minimum(room, room - speed)
     start = low + random(2, (count, 2)) * (high - low)
@@ -123,6 +126,13 @@ def motion_error(pictures: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(error, 0))
 
 
+def direction(pictures: np.ndarray) -> np.ndarray:
+    """Return where the digit goes in the first step of clips (N, T, H, W, 1), indices of :data:`DIRECTIONS`."""
+    first, second = centroid(pictures[:, :2]).swapaxes(0, 1)
+    ahead = second > first
+    return (2 * ahead[:, 0] + ahead[:, 1]).astype(np.int32)
+
+
 class Judge:
     """Says whether clips show the digit asked for, the same in all frames, moving as asked and as a ball does."""
 
@@ -142,13 +152,11 @@ class Judge:
         ``motion``: the median of :func:`motion_error`; ``direction``: share of clips that set out as asked.
         """
         seen = self.look(pictures)
-        first, second = centroid(pictures[:, :2]).swapaxes(0, 1)
-        ahead = second > first
         return {
             "accuracy": float((seen == labels[:, :1]).mean()),
             "same": float((seen == seen[:, :1]).all(1).mean()),
             "motion": float(np.median(motion_error(pictures))),
-            "direction": float((2 * ahead[:, 0] + ahead[:, 1] == labels[:, 1]).mean()),
+            "direction": float((direction(pictures) == labels[:, 1]).mean()),
         }
 
 
