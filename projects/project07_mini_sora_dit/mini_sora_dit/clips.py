@@ -218,7 +218,8 @@ def write(path: Path, films: np.ndarray, columns: int) -> str:
     if path.suffix.lower() == ".png":
         files.write(path, files.png(strips(films)))
         return f"한 줄에 한 편, 왼쪽부터 {films.shape[1]}프레임"
-    frames = [files.grid(films[:, t], columns) for t in range(films.shape[1])]
+    gap = int(len(films) > 1)  # The frames of one clip alone are its pixels, so that --first can read them.
+    frames = [files.grid(films[:, t], columns, gap=gap) for t in range(films.shape[1])]
     if path.suffix.lower() == ".gif":
         files.write(path, gif(frames))
     else:

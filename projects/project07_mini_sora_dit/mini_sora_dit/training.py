@@ -24,7 +24,7 @@ from tf_study import model_folder, video
 from tf_study import pictures as files
 from tf_study.devices import strategy_for
 from tf_study.diffusion import TIME_SCALE
-from tf_study.environment import seed_everything
+from tf_study.environment import quiet_stderr, seed_everything
 from tf_study.errors import StudyError
 from tf_study.models.causal_vae import CausalAutoencoder
 
@@ -79,7 +79,7 @@ class Stage:
             self.optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
             self.optimizer.build(self.model.trainable_variables)
         self.losses: list[float] = []
-        self._step = tf.function(self._all_devices, autograph=False)
+        self._step, self._traced = tf.function(self._all_devices, autograph=False), False
 
     @property
     def variables(self) -> list:
@@ -99,7 +99,13 @@ class Stage:
 
     def step(self) -> float:
         """Take one step and return its loss, of the batch before the step."""
-        self.losses.append(float(self._step(tf.constant(len(self.losses)))))
+        number = tf.constant(len(self.losses))
+        if self._traced:
+            loss = self._step(number)
+        else:
+            with quiet_stderr():  # TensorFlow reports that it could not merge padding and convolution.
+                loss, self._traced = self._step(number), True
+        self.losses.append(float(loss))
         return self.losses[-1]
 
     def _all_devices(self, number):
