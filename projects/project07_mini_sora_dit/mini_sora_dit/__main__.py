@@ -80,12 +80,14 @@ def build_parser() -> cli.Parser:
     command = commands.add_parser("ablate", help="부분을 하나씩 빼고 학습해 비교합니다")
     command.set_defaults(run="ablate")
     command.add_argument("--output", type=Path, required=True, metavar="폴더", help="결과를 저장할 폴더")
-    command.add_argument(
-        "--steps", type=cli.positive, default=300, metavar="N", help="모델마다 학습할 스텝 (기본 300)"
-    )
     command.add_argument("--seeds", type=cli.positive, default=3, metavar="N", help="시드의 수 (기본 3)")
-    command.add_argument("--width", type=int, default=96, metavar="N", help="트랜스포머의 너비 (기본 96)")
-    command.add_argument("--depth", type=int, default=4, metavar="N", help="블록의 수 (기본 4)")
+    for name, usual, text in (
+        ("steps", 1200, "모델마다 학습할 스텝"),
+        ("batch", 8, "배치 크기"),
+        ("width", 72, "트랜스포머의 너비"),
+        ("depth", 3, "블록의 수"),
+    ):
+        command.add_argument(f"--{name}", type=int, default=usual, metavar="N", help=f"{text} (기본 {usual})")
 
     command = commands.add_parser("export", help="적분까지 담은 SavedModel로 내보냅니다")
     command.set_defaults(run="export_model")

@@ -25,12 +25,14 @@ MEASURES = {
 }
 
 
-def run(output: Path, steps: int, seeds: int, width: int, depth: int) -> Iterator[str]:
+def run(output: Path, seeds: int, base: Settings) -> Iterator[str]:
     """Train every variant with every seed on moving digits; yield the scores, then a table of means and ranges.
 
-    Writes ablation.json and ablation.png into ``output``. The autoencoder is the course's.
+    Writes ablation.json and ablation.png into ``output``.
+
+    Args:
+        base: settings of all models but for seed and what is left out; the autoencoder is the course's.
     """
-    base = Settings(autoencoder_steps=0, steps=steps, width=width, depth=depth)
     data = Digits(base.side, base.frames)
     autoencoder = training.ready_autoencoder(data, base)
     real, labels = data.held_out(COUNT)
@@ -41,16 +43,14 @@ def run(output: Path, steps: int, seeds: int, width: int, depth: int) -> Iterato
         for without in VARIANTS:
             settings = Settings(**(base.as_json() | {"seed": seed, "without": without}))
             stage = training.TransformerStage(data, settings, autoencoder)
-            for _ in range(steps):
+            for _ in range(base.steps):
                 stage.step()
             drawn = stage.animator.draw(labels, range(COUNT), WISH)
             scores = {"loss": held(stage.average)} | judge.score(drawn, labels)
             found[without].append(scores)
             told = "  ".join(f"{title} {scores[name]:.3f}" for name, title in MEASURES.items())
             yield f"시드 {seed}  {VARIANTS[without]}: {told}"
-    evaluation.write_json(
-        output / "ablation.json", {"steps": steps, "width": width, "depth": depth, "found": found}
-    )
+    evaluation.write_json(output / "ablation.json", {"settings": base.as_json(), "found": found})
     evaluation.write_figure(output / "ablation.png", draw(found))
     rows = [("모델", *MEASURES.values())]
     for without, scores in found.items():

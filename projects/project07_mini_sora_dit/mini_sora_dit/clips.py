@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,15 @@ class Digits:
             raise StudyError(f"움직이는 숫자는 한 변 16이나 32로 만드니 --side {side}을(를) 바꾸세요.")
         self.side, self.frames = side, frames
         self.size = side * video.DIGIT // video.SIDE
-        with tf.device("CPU:0"):
-            self.pictures, self.labels = map(tf.constant, video.digits(size=self.size))
+        self.pictures, self.labels = video.digits(size=self.size)
+
+    @cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return _on_cpu(self.pictures, self.labels)
 
     def batch(self, number: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the ``number``-th clips (count, T, side, side, 1) and their labels (count, 2); for use in a graph."""
-        clips, labels, _ = video.draw(number, count, self.pictures, self.labels, self.frames, self.side)
+        clips, labels, _ = video.draw(number, count, *self._tensors, self.frames, self.side)
         return clips, labels
 
     def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +63,7 @@ class Digits:
 
     def fingerprint(self) -> str:
         """Return a digest: equal means the same training data."""
-        return _digest(self.classes, (self.pictures.numpy(), self.labels.numpy()))
+        return _digest(self.classes, (self.pictures, self.labels))
 
 
 class Films:
@@ -94,8 +98,10 @@ class Films:
                 clip = films[row][..., : self.channels].astype(np.float32) / 127.5 - 1
                 (test if place < held else train).append((clip, np.full((len(clip), 1), label, np.int32)))
         (self.train, self.labels), self.test = _join(train), _join(test or train)
-        with tf.device("CPU:0"):
-            self._clips, self._labels = tf.constant(self.train), tf.constant(self.labels)
+
+    @cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return _on_cpu(self.train, self.labels)
 
     def _read(self, folder: Path) -> list[np.ndarray]:
         """Return for every file its clips, uint8 (N, T, side, side, 3)."""
@@ -118,7 +124,7 @@ class Films:
         with tf.device("CPU:0"):
             seed = tf.stack([number, 0])
             rows = tf.random.stateless_uniform((count,), seed, 0, len(self.train), tf.int32, alg="philox")
-            return tf.gather(self._clips, rows), tf.gather(self._labels, rows)
+            return tuple(tf.gather(values, rows) for values in self._tensors)
 
     def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return clips of files put aside (the training clips if a class has too few files), and their labels."""
@@ -272,6 +278,15 @@ def _class_folders(root: Path) -> list[Path]:
 def _join(parts: list) -> tuple[np.ndarray, np.ndarray]:
     clips, labels = zip(*parts, strict=True)
     return np.concatenate(clips), np.concatenate(labels)
+
+
+def _on_cpu(*arrays: np.ndarray) -> tuple[tf.Tensor, ...]:
+    """Return arrays as tensors, of which only a batch at a time goes to other devices.
+
+    They are made at the first use, since TensorFlow's devices can be divided only before it computes.
+    """
+    with tf.init_scope(), tf.device("CPU:0"):
+        return tuple(map(tf.constant, arrays))
 
 
 def _digest(names: tuple[str, ...], arrays: tuple[np.ndarray, ...]) -> str:

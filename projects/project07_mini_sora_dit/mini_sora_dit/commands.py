@@ -80,7 +80,8 @@ def ablate(options: argparse.Namespace) -> None:
     """Train with every part, then without each, and print what the models are worth."""
     from mini_sora_dit import ablation
 
-    for line in ablation.run(options.output, options.steps, options.seeds, options.width, options.depth):
+    sizes = {name: getattr(options, name) for name in ("steps", "batch", "width", "depth")}
+    for line in ablation.run(options.output, options.seeds, Settings(autoencoder_steps=0, **sizes)):
         print(line, flush=True)
 
 

@@ -80,7 +80,7 @@ def test_digits_move_as_balls_at_any_size_and_length(side):
 
 def test_training_and_test_digits_are_others():
     data = clips.Digits(16, 9)
-    known = {digit.tobytes() for digit in data.pictures.numpy()}
+    known = {digit.tobytes() for digit in data.pictures}
     assert not any(digit.tobytes() in known for digit in video.digits(True)[0])
 
 

@@ -90,7 +90,7 @@ def test_ablation_trains_each_model_with_each_seed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "TransformerStage", Stage)
     monkeypatch.setattr(ablation, "held_out_loss", lambda *rest: lambda model: float(model.settings.seed))
-    *rows, table, paths = ablation.run(tmp_path, 3, 2, 24, 1)
+    *rows, table, paths = ablation.run(tmp_path, 2, Settings(autoencoder_steps=0, steps=3, width=24, depth=1))
     assert len(rows) == 8 and sorted(seen) == sorted(
         (s, w, 3) for s in (0, 1) for w in ("", "time", "rope", "zero")
     )
