@@ -1,10 +1,13 @@
 """The devices among which a program divides a batch."""
 
+import functools
+
 import tensorflow as tf
 
 from tf_study.errors import StudyError
 
 
+@functools.cache  # Two strategies in a process would mistake each other's sums for their own.
 def strategy_for(devices: int) -> tf.distribute.Strategy:
     """Return the strategy that divides a batch among so many devices: graphics cards, or else parts of the CPU.
 

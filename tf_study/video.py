@@ -50,10 +50,11 @@ def draw(seed: tf.Tensor, count: int, pictures, labels, frames: int = FRAMES, si
     """Return ``count`` clips as tensors (pictures, labels, path), see :class:`Clips`; usable inside a graph.
 
     A digit starts anywhere, keeps its speed, and turns round at the walls; its first step meets none.
-    Between pixels it is drawn by linear interpolation. Digits larger than :data:`DIGIT` are faster in proportion.
+    Between pixels it is drawn by linear interpolation. Pictures of another size than :data:`DIGIT` move
+    faster or slower in proportion.
     """
     room = float(side - pictures.shape[1])
-    scale = max(1.0, pictures.shape[1] / DIGIT)
+    scale = pictures.shape[1] / DIGIT
 
     def random(kind, shape, **options):
         return tf.random.stateless_uniform(shape, (seed, kind), **options)
@@ -66,14 +67,14 @@ def draw(seed: tf.Tensor, count: int, pictures, labels, frames: int = FRAMES, si
     time = tf.range(frames, dtype=tf.float32)[None, :, None]
     straight = start[:, None] + speed[:, None] * time  # (N, T, 2)
     path = room - tf.abs(tf.math.floormod(straight, 2 * room) - room)  # folded at the walls
-    rows_of, columns_of = (_placement(path[..., axis], pictures.shape[1], side) for axis in range(2))
+    rows_of, columns_of = (placement(path[..., axis], pictures.shape[1], side) for axis in range(2))
     films = tf.einsum("ntya,nab,ntxb->ntyx", rows_of, tf.gather(pictures, rows), columns_of)
     ahead = tf.cast(speed > 0, tf.int32)
     kinds = tf.stack([tf.gather(labels, rows), 2 * ahead[:, 0] + ahead[:, 1]], -1)
     return films[..., None] * 2 - 1, kinds, path
 
 
-def _placement(offset, size, side):
+def placement(offset, size, side):
     """Weights (N, T, side, size) that put pixel a of a digit at ``offset + a`` of a frame."""
     distance = tf.range(side, dtype=tf.float32)[:, None] - tf.range(size, dtype=tf.float32)
     return tf.maximum(0.0, 1 - tf.abs(distance - offset[..., None, None]))
@@ -105,12 +106,12 @@ def crops(pictures: np.ndarray) -> np.ndarray:
     return (window * 2 - 1).astype(np.float32)[..., None]
 
 
-def motion_error(pictures: np.ndarray) -> np.ndarray:
+def motion_error(pictures: np.ndarray, size: int = DIGIT) -> np.ndarray:
     """Return how far the digit's middle strays from the best path of constant speed with bounces, (N,) in pixels.
 
-    Start and speed of each axis are the best of a grid (a quarter and a tenth of a pixel).
+    Start and speed of each axis are the best of a grid (a quarter and a tenth of a pixel); ``size`` is the digit's.
     """
-    frames, room = pictures.shape[1], pictures.shape[2] - DIGIT
+    frames, room = pictures.shape[1], pictures.shape[2] - size
     speeds = np.arange(-22, 23) / 10
     starts = np.arange(4 * room + 1) / 4
     straight = starts[:, None, None] + speeds[:, None] * np.arange(frames)

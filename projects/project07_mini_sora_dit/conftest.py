@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ARGUMENTS = "--side 8 --width 12 --depth 1 --heads 2 --autoencoder-width 4 --latent 2 --autoencoder-steps 80"
-ARGUMENTS += " --autoencoder-batch 8 --autoencoder-rate 0.01 --steps 80 --batch 8 --rate 0.01 --every 40"
+ARGUMENTS = "--side 8 --width 12 --depth 1 --heads 2 --autoencoder-width 4 --latent 2 --autoencoder-steps 40"
+ARGUMENTS += " --autoencoder-batch 8 --autoencoder-rate 0.01 --steps 40 --batch 8 --rate 0.01 --every 20"
 
 
 @pytest.fixture(scope="session")
 def arguments():
-    """Options of ``train`` with which two tiny networks take eighty steps each."""
+    """Options of ``train`` with which two tiny networks take forty steps each."""
     return ARGUMENTS.split()
 
 

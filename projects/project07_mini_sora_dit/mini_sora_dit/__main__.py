@@ -16,7 +16,9 @@ def build_parser() -> cli.Parser:
     command = commands.add_parser("train", help="영상으로 학습합니다 (중단하면 같은 명령으로 이음)")
     command.set_defaults(run="train")
     command.add_argument(
-        "data", metavar="데이터", help="mnist(움직이는 숫자), 또는 클래스마다 하위 폴더가 하나인 폴더"
+        "data",
+        metavar="데이터",
+        help="mnist(움직이는 숫자), square(움직이는 네모), 또는 클래스마다 하위 폴더가 하나인 폴더",
     )
     command.add_argument("--output", type=Path, required=True, metavar="모델폴더", help="모델을 저장할 폴더")
     for name, text in (
@@ -77,17 +79,13 @@ def build_parser() -> cli.Parser:
     )
     _add_wish(command)
 
-    command = commands.add_parser("ablate", help="부분을 하나씩 빼고 학습해 비교합니다")
+    command = commands.add_parser("ablate", help="부분을 하나씩 빼고 움직이는 네모를 학습해 비교합니다")
     command.set_defaults(run="ablate")
     command.add_argument("--output", type=Path, required=True, metavar="폴더", help="결과를 저장할 폴더")
     command.add_argument("--seeds", type=cli.positive, default=3, metavar="N", help="시드의 수 (기본 3)")
-    for name, usual, text in (
-        ("steps", 1200, "모델마다 학습할 스텝"),
-        ("batch", 8, "배치 크기"),
-        ("width", 72, "트랜스포머의 너비"),
-        ("depth", 3, "블록의 수"),
-    ):
-        command.add_argument(f"--{name}", type=int, default=usual, metavar="N", help=f"{text} (기본 {usual})")
+    command.add_argument(
+        "--steps", type=cli.positive, default=500, metavar="N", help="모델마다 학습할 스텝 (기본 500)"
+    )
 
     command = commands.add_parser("export", help="적분까지 담은 SavedModel로 내보냅니다")
     command.set_defaults(run="export_model")

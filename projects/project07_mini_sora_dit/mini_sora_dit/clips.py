@@ -14,7 +14,8 @@ from tf_study import cli, video
 from tf_study import pictures as files
 from tf_study.errors import StudyError
 
-MNIST = "mnist"
+MNIST, SQUARE = "mnist", "square"
+SQUARE_SIDE, SQUARE_SIZE = 8, 3
 SIDES = (16, 32)  # of moving digits
 FILMS = (".mp4", ".mov", ".webm", ".mkv")  # all else is left to Pillow
 MOST_READ = 1000  # frames of a file
@@ -64,6 +65,45 @@ class Digits:
     def fingerprint(self) -> str:
         """Return a digest: equal means the same training data."""
         return _digest(self.classes, (self.pictures, self.labels))
+
+
+class Square:
+    """A white square that crosses a small frame, to the left or to the right: what half a minute of training can learn.
+
+    Attributes as :class:`Digits`; the two ways are the classes.
+    """
+
+    source, channels, skipped = SQUARE, 1, ()
+    classes, directions = ("왼쪽", "오른쪽"), ()
+
+    def __init__(self, side: int, frames: int):
+        if side != SQUARE_SIDE:
+            raise StudyError(
+                f"움직이는 네모는 한 변 {SQUARE_SIDE}로 만드니 --side {SQUARE_SIDE}을(를) 주세요."
+            )
+        self.side, self.frames = side, frames
+
+    def batch(self, number: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the ``number``-th clips (count, T, side, side, 1) and their labels (count, 1); for use in a graph."""
+        room = float(SQUARE_SIDE - SQUARE_SIZE)
+        top, start, coin = tf.unstack(
+            tf.random.stateless_uniform((3, count), tf.stack([number, 0]), alg="philox")
+        )
+        across = start + (room - 1) * tf.linspace(0.0, 1.0, self.frames)[:, None]  # (T, count)
+        left = tf.transpose(tf.where(coin < 0.5, room - across, across))
+        rows = video.placement(tf.repeat(room * top[:, None], self.frames, 1), SQUARE_SIZE, SQUARE_SIDE)
+        columns = video.placement(left, SQUARE_SIZE, SQUARE_SIDE)  # (count, T, side, size)
+        films = tf.reduce_sum(rows, -1)[..., None] * tf.reduce_sum(columns, -1)[:, :, None]
+        return films[..., None] * 2 - 1, tf.cast(coin >= 0.5, tf.int32)[:, None]
+
+    def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return clips that training does not see, and their labels."""
+        clips, labels = self.batch(tf.constant(-77), count)
+        return clips.numpy(), labels.numpy()
+
+    def fingerprint(self) -> str:
+        """Return a digest: equal means the same training data."""
+        return _digest(self.classes, ())
 
 
 class Films:
@@ -136,13 +176,14 @@ class Films:
         return _digest(self.classes, (self.train, self.labels))
 
 
-def load(source: str, side: int, frames: int) -> Digits | Films:
-    """Return the moving digits for ``mnist``, or the clips of a folder.
+def load(source: str, side: int, frames: int) -> Digits | Square | Films:
+    """Return the moving digits for ``mnist``, the moving square for ``square``, or the clips of a folder.
 
     Raises:
-        StudyError: as :class:`Digits` and :class:`Films`.
+        StudyError: as :class:`Digits`, :class:`Square` and :class:`Films`.
     """
-    return Digits(side, frames) if source == MNIST else Films(Path(source), side, frames)
+    made = {MNIST: Digits, SQUARE: Square}
+    return made[source](side, frames) if source in made else Films(Path(source), side, frames)
 
 
 def read(path: Path, side: int) -> np.ndarray:

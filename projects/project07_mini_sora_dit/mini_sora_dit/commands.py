@@ -14,11 +14,11 @@ def train(options: argparse.Namespace) -> None:
     """Find the clips, train, and say where the model is."""
     asked = {field.name: getattr(options, field.name, None) for field in fields(Settings)}
     chosen = replace(
-        settings.default(), **{name: value for name, value in asked.items() if value is not None}
+        settings.default(options.data), **{name: value for name, value in asked.items() if value is not None}
     )
     data = clips.load(options.data, chosen.side, chosen.frames)
     cli.print_skipped(data.skipped)
-    what = "필요할 때 만듭니다" if data.source == clips.MNIST else f"{len(data.train)}편"
+    what = f"{len(data.train)}편" if isinstance(data, clips.Films) else "필요할 때 만듭니다"
     print(f"클래스 {len(data.classes)}개: {', '.join(data.classes)}. 영상 {what}", flush=True)
     if options.restart:
         training.clear(options.output)
@@ -80,8 +80,8 @@ def ablate(options: argparse.Namespace) -> None:
     """Train with every part, then without each, and print what the models are worth."""
     from mini_sora_dit import ablation
 
-    sizes = {name: getattr(options, name) for name in ("steps", "batch", "width", "depth")}
-    for line in ablation.run(options.output, options.seeds, Settings(autoencoder_steps=0, **sizes)):
+    chosen = replace(settings.SQUARE, steps=options.steps)
+    for line in ablation.run(options.output, options.seeds, chosen):
         print(line, flush=True)
 
 

@@ -82,6 +82,28 @@ def shuffled(clips: np.ndarray) -> np.ndarray:
     return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
 
 
+def score(data, clips: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return what drawn clips (N, T, H, W, C) are worth, as far as their kind can be judged."""
+    if data.source == films.MNIST:
+        return Judge().score(clips, labels)
+    return crossing(clips, labels) if data.source == films.SQUARE else {}
+
+
+def crossing(clips: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return, for squares that are to cross the frame to the left (0) or right (1), labels (N, 1):
+
+    ``direction``: share that ends more than a pixel from its start on the side asked for; ``motion``: the median of how
+    far, in pixels, the middle strays from the best straight path of constant speed.
+    """
+    path = video.centroid(clips)  # (N, T, 2)
+    time = np.linspace(-1, 1, path.shape[1])
+    away = path - path.mean(1, keepdims=True)
+    speed = np.einsum("t,nta->na", time, away) / (time**2).sum()
+    stray = np.sqrt(((away - time[:, None] * speed[:, None]) ** 2).sum(2).mean(1))
+    moved = (path[:, -1, 1] - path[:, 0, 1]) * (2 * labels[:, 0] - 1)
+    return {"motion": float(np.median(stray)), "direction": float((moved > 1).mean())}
+
+
 class Yardstick:
     """The judge, and the clips that drawn ones are compared with.
 

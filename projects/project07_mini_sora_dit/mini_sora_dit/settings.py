@@ -87,30 +87,6 @@ class Settings:
         return asdict(self)
 
 
-def default() -> Settings:
-    """Return the profile's settings: minutes on two cores, or hours on a graphics card."""
-    return pick(
-        small=Settings(),
-        full=Settings(
-            side=32,
-            frames=17,
-            autoencoder_width=64,
-            latent=8,
-            autoencoder_steps=20_000,
-            autoencoder_batch=64,
-            autoencoder_rate=1e-3,
-            width=384,
-            depth=8,
-            heads=8,
-            steps=60_000,
-            batch=128,
-            rate=5e-4,
-            decay=0.9995,
-            every=2000,
-        ),
-    )
-
-
 @dataclass(frozen=True)
 class Wish:
     """How clips are to be drawn; what cannot be done is refused when it is made.
@@ -145,3 +121,46 @@ def check_seed(seed: int) -> int:
     if not 0 <= seed < SEEDS:
         raise StudyError(f"시드 {seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
     return seed
+
+
+SQUARE = Settings(
+    side=8,
+    autoencoder_width=16,
+    autoencoder_steps=300,
+    autoencoder_batch=8,
+    width=48,
+    depth=2,
+    steps=500,
+    batch=16,
+    rate=5e-3,
+    decay=0.99,
+    every=250,
+)
+
+
+def default(source: str = "") -> Settings:
+    """Return the settings for a source of clips: half a minute for the moving square; for others the profile's,
+    minutes on two cores, or hours on a graphics card.
+    """
+    if source == "square":
+        return SQUARE
+    return pick(
+        small=Settings(),
+        full=Settings(
+            side=32,
+            frames=17,
+            autoencoder_width=64,
+            latent=8,
+            autoencoder_steps=20_000,
+            autoencoder_batch=64,
+            autoencoder_rate=1e-3,
+            width=384,
+            depth=8,
+            heads=8,
+            steps=60_000,
+            batch=128,
+            rate=5e-4,
+            decay=0.9995,
+            every=2000,
+        ),
+    )

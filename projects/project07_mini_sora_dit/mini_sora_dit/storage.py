@@ -13,7 +13,7 @@ KEYS = {"classes": list, "directions": list, "channels": int, "without": str, "d
 KEYS |= {name: int for name in SIZES}
 
 
-def describe(data: clips.Digits | clips.Films, settings: Settings) -> dict:
+def describe(data: clips.Digits | clips.Square | clips.Films, settings: Settings) -> dict:
     """Return what a card says of the networks and of what they know."""
     return {
         "classes": list(data.classes),

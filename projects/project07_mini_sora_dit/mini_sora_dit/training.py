@@ -37,7 +37,7 @@ WARM = 40  # a step of so many goes to the warm-up of the learning rate
 FLOOR = 0.02  # share of the learning rate at the end
 
 Report = Callable[[str], None]
-Data = films.Digits | films.Films
+Data = films.Digits | films.Square | films.Films
 
 
 def check_output(output: Path, settings: Settings, data: Data) -> None:
@@ -234,12 +234,9 @@ class TransformerStage(Stage):
     def look(self) -> tuple[dict, np.ndarray]:
         """Return what clips of the average are worth, and some of them; the same noise every time."""
         rows = np.arange(SEEN)
-        labels = (rows % len(self.data.classes))[:, None]
-        if self.data.directions:
-            labels = np.concatenate([labels, (rows // 10 % len(self.data.directions))[:, None]], 1)
-            drawn = self.animator.draw(labels, rows, SHEET)
-            return evaluation.Judge().score(drawn, labels), drawn[:SHEET_ROWS]
-        return {}, self.animator.draw(labels[:SHEET_ROWS], rows[:SHEET_ROWS], SHEET)
+        labels = np.stack([rows % len(self.data.classes), rows // 10 % 4], 1)[:, : len(self.model.labels)]
+        drawn = self.animator.draw(labels, rows, SHEET)
+        return evaluation.score(self.data, drawn, labels), drawn[:SHEET_ROWS]
 
 
 def flow_errors(model, clean, labels, known, t, noise) -> tf.Tensor:

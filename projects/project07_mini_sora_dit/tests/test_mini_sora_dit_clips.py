@@ -78,6 +78,17 @@ def test_digits_move_as_balls_at_any_size_and_length(side):
         clips.load("mnist", 20, 9)
 
 
+def test_squares_cross_the_frame():
+    films, labels = clips.load("square", 8, 9).batch(3, 40)
+    np.testing.assert_allclose((films.numpy() + 1).sum((2, 3, 4)) / 2, 9, atol=1e-4)  # nine pixels of light
+    steps = np.diff(video.centroid(films.numpy()), axis=1)
+    assert np.abs(steps[..., 0]).max() < 0.05  # the middle is measured without the faintest light
+    np.testing.assert_array_equal(np.sign(steps[..., 1].sum(1)), 2 * labels[:, 0] - 1)
+    np.testing.assert_allclose(np.abs(steps[..., 1]).sum(1), 4, atol=0.15)
+    with pytest.raises(StudyError, match="--side 8을"):
+        clips.load("square", 16, 9)
+
+
 def test_training_and_test_digits_are_others():
     data = clips.Digits(16, 9)
     known = {digit.tobytes() for digit in data.pictures}

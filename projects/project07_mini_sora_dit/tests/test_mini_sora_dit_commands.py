@@ -129,7 +129,9 @@ def test_help_is_korean(capsys):
         assert caught.value.code == 0 and "도움말" in out and "options:" not in out
 
 
-def test_bench_measures(run, trained):
+def test_bench_measures(run, trained, monkeypatch):
+    monkeypatch.setattr("mini_sora_dit.bench.SECONDS", 0)
+    monkeypatch.setattr("mini_sora_dit.bench.BATCH", 4)
     status, out, err = run("bench", trained)
     assert (status, err) == (0, "") and "프레임/초" in out and "adams" in out
     assert all(

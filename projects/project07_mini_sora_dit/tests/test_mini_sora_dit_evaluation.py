@@ -1,11 +1,14 @@
 """The measures on clips for which the answer is known, and what the course's model is worth by them."""
 
+import json
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mini_sora_dit import ablation, evaluation, storage, training
-from mini_sora_dit.clips import Digits
-from mini_sora_dit.settings import Settings, Wish
+from mini_sora_dit.clips import Square
+from mini_sora_dit.settings import SQUARE, Wish
 from tf_study.errors import StudyError
 
 COUNT = 60
@@ -71,40 +74,75 @@ def test_other_clips_have_no_judge(trained):
         evaluation.Yardstick(storage.read_card(trained), 4)
 
 
+def square(labels, wobble=0.0):
+    """Clips of a 3x3 square that crosses as labels say; ``wobble`` moves every other frame, in pixels."""
+    clips = np.full((len(labels), 9, 8, 8, 1), -1, np.float32)
+    for clip, (label,) in zip(clips, labels, strict=True):
+        for t in range(9):
+            left = t // 2 if label else 4 - t // 2
+            top = 2 + round(wobble) * (t % 2)
+            clip[t, top : top + 3, left : left + 3] = 1
+    return clips
+
+
+def test_crossing_of_known_squares():
+    labels = np.array([[0], [1], [1], [0]], np.int32)
+    true = evaluation.crossing(square(labels), labels)
+    assert true["direction"] == 1 and true["motion"] < 0.3
+    assert evaluation.crossing(square(labels), 1 - labels)["direction"] == 0
+    assert evaluation.crossing(square(labels)[:, [0] * 9], labels) == {"motion": 0, "direction": 0}
+    # A wobble of 2 pixels strays by 1 from the middle.
+    assert evaluation.crossing(square(labels, 2), labels)["motion"] == pytest.approx(1, abs=0.1)
+    real, asked = Square(8, 9).held_out(50)
+    true = evaluation.crossing(real, asked)
+    assert true["direction"] == 1 and true["motion"] < 0.05
+    assert evaluation.crossing(evaluation.shuffled(real), asked)["motion"] > 1
+
+
 def test_ablation_trains_each_model_with_each_seed(tmp_path, monkeypatch):
     seen = []
 
     class Stage:
-        """Stands in for a training: the loss is lower the more there is in the model."""
+        """Stands in for a training; without attention over time the frames come out of order."""
 
-        def __init__(self, data, settings, autoencoder):
-            seen.append((settings.seed, settings.without, settings.steps))
-            self.settings, self.animator, self.average = settings, self, self
+        def __init__(self, data, settings, autoencoder=None):
+            seen.append((settings.seed, settings.without, autoencoder is None))
+            self.settings, self.steps, self.losses = settings, 3, []
+            self.animator = self.average = self.model = self
+
+        def __call__(self, clips):
+            return clips
+
+        def measure(self):
+            assert len(self.losses) == 3
 
         def step(self):
-            pass
+            self.losses.append(0)
 
         def draw(self, labels, seeds, wish):
-            real, _ = Digits(16, 9).held_out(len(labels))
+            assert len(self.losses) == 3
+            real, _ = Square(8, 9).held_out(len(labels))
             return evaluation.shuffled(real) if self.settings.without == "time" else real
 
     monkeypatch.setattr(training, "TransformerStage", Stage)
+    monkeypatch.setattr(training, "AutoencoderStage", Stage)
     monkeypatch.setattr(ablation, "held_out_loss", lambda *rest: lambda model: float(model.settings.seed))
-    *rows, table, paths = ablation.run(tmp_path, 2, Settings(autoencoder_steps=0, steps=3, width=24, depth=1))
-    assert len(rows) == 8 and sorted(seen) == sorted(
-        (s, w, 3) for s in (0, 1) for w in ("", "time", "rope", "zero")
-    )
-    assert "0.500 (0.000~1.000)" in table and "시간 어텐션 없음" in table
+    real, *rows, table, paths = ablation.run(tmp_path, 2, SQUARE)
+    once = [(seed, without, False) for seed in (0, 1) for without in ("", "time", "rope", "zero")]
+    assert sorted(seen) == sorted([(0, "", True), (1, "", True), *once])
+    assert len(rows) == 10 and "0.500 (0.000~1.000)" in table and "시간 어텐션 없음" in table
     assert {path.name for path in tmp_path.iterdir()} == {"ablation.json", "ablation.png"}
-    motions = [float(line.split()[-3].strip("()")) for line in rows if "시간" in line]
-    assert min(motions) > 1
+    found = json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8"))["found"]
+    assert found["time"][1]["motion"] > 1 > found[""][1]["motion"]
 
 
-def test_held_out_loss_is_that_of_the_velocity(monkeypatch):
-    monkeypatch.setattr(ablation, "HELD", 32)
-    data = Digits(16, 9)
-    autoencoder = training.ready_autoencoder(data, Settings(autoencoder_steps=0))
-    loss = ablation.held_out_loss(data, autoencoder)
-    silent = loss(lambda x, **rest: 0.0)
-    assert silent == pytest.approx(2, abs=0.2)  # latents and noise have variance 1
-    assert loss(storage.load_animator().model) < 0.5 * silent
+def test_held_out_loss_is_that_of_the_velocity():
+    """Of a network that answers 0, it is the variance of the latents and that of the noise."""
+
+    class Latents:
+        def encode(self, clips):
+            return tf.fill((len(clips), 3, 2, 2, 4), 2.0)
+
+    loss = ablation.held_out_loss(Square(8, 9), Latents())
+    assert loss(lambda x, **rest: 0.0) == pytest.approx(4 + 1, abs=0.1)
+    assert loss(lambda x, time, **rest: (2 - x) / (1 - time[:, None, None, None, None] / 1000)) < 1e-3

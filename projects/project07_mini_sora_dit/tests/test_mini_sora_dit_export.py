@@ -1,10 +1,14 @@
 """The SavedModel draws what the program draws, in a process that knows nothing of the program."""
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mini_sora_dit import export
 from mini_sora_dit.settings import Wish
@@ -50,10 +54,16 @@ def test_the_saved_model_is_sample(animator, tmp_path):
     assert np.abs(begun - many).max() > 0.01
 
 
-def test_a_folder_in_use_is_left_alone(animator, tmp_path):
+def test_a_folder_in_use_is_left_alone(animator, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(StudyError, match="다른 것이 있으니 비우거나 --output으로"):
         export.export(animator, tmp_path, Wish())
+
+    def full(drawing, part, signatures):
+        Path(part).mkdir()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
     with pytest.raises(StudyError, match="쓸 수 없으니 권한과"):
-        export.export(animator, tmp_path / "a.txt" / "b", Wish(steps=1))
+        export.export(animator, tmp_path / "b", Wish(steps=1))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -134,6 +134,7 @@ def test_wishes_that_cannot_be_fulfilled():
 
 def test_settings(monkeypatch):
     assert default() == Settings()
+    assert default("square").side == 8
     monkeypatch.setenv("TF_STUDY_PROFILE", "full")
     assert default().side == 32
     for name, values in {
