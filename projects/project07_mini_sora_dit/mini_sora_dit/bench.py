@@ -27,11 +27,11 @@ def run(folder: Path | None) -> Iterator[str]:
         ("해법", "스텝", "가이던스", "프레임", "1편씩 프레임/초", f"{BATCH}편씩 프레임/초", "CPU ms/프레임")
     ]
     for wish in (
-        Wish("euler", 4, 2.0),
-        Wish("euler", 20, 1.0),
-        Wish("euler", 20, 2.0),
-        Wish("adams", 20, 2.0),
-        Wish("euler", 20, 2.0, 4 * usual - 3),
+        Wish("euler", 2, 2.0),
+        Wish("euler", 8, 1.0),
+        Wish("euler", 8, 2.0),
+        Wish("adams", 8, 2.0),
+        Wish("euler", 8, 2.0, 4 * usual - 3),
     ):
         alone, _ = speed(animator, wish, 1)
         together, cpu = speed(animator, wish, BATCH)

@@ -7,7 +7,7 @@ from tf_study.errors import StudyError
 from tf_study.profile import pick
 
 SOLVERS = ("euler", "adams")
-DEFAULT_STEPS, MOST_STEPS = 20, 200
+DEFAULT_STEPS, MOST_STEPS = 8, 200
 MOST_GUIDANCE = 20.0
 MOST_FRAMES = 65
 SEEDS = 2**31  # one more than the largest
@@ -126,7 +126,7 @@ def check_seed(seed: int) -> int:
 SQUARE = Settings(
     side=8,
     autoencoder_width=16,
-    autoencoder_steps=500,
+    autoencoder_steps=300,
     autoencoder_batch=8,
     width=48,
     depth=2,
