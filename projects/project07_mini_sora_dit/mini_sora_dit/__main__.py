@@ -77,6 +77,9 @@ def build_parser() -> cli.Parser:
     command.add_argument(
         "--sweep", type=cli.positive, nargs="+", metavar="N", help="이 스텝들에서 두 해법의 품질을 비교합니다"
     )
+    command.add_argument(
+        "--lengths", type=cli.positive, nargs="+", metavar="N", help="이 길이들에서 품질을 비교합니다"
+    )
     _add_wish(command)
 
     command = commands.add_parser("ablate", help="부분을 하나씩 빼고 움직이는 네모를 학습해 비교합니다")

@@ -54,10 +54,12 @@ def sample(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Print the report with its controls and write it; with ``--sweep`` also quality against steps."""
+    """Print the report with its controls and write it; if asked, also quality against steps and length."""
     wish = Wish(options.solver, options.steps, options.guidance)
     for steps in options.sweep or ():
         Wish(steps=steps)
+    for frames in options.lengths or ():
+        Wish(frames=frames)
     settings.check_seed(settings.check_seed(options.seed) + options.count - 1)
     yardstick = evaluation.Yardstick(storage.read_card(options.model), options.count)
     animator = storage.load_animator(options.model)
@@ -72,6 +74,11 @@ def evaluate(options: argparse.Namespace) -> None:
         evaluation.write_json(options.output / "steps.json", found)
         evaluation.write_figure(options.output / "steps.png", evaluation.draw_sweep(found, yardstick))
         written += [options.output / "steps.json", options.output / "steps.png"]
+    if options.lengths:
+        found = evaluation.lengths(animator, yardstick, options.lengths, wish, options.seed)
+        print(cli.table([("프레임", *_HEAD[1:-1]), *((f"{n}", *_scores(row)) for n, row in found.items())]))
+        evaluation.write_json(options.output / "lengths.json", found)
+        written.append(options.output / "lengths.json")
     for path in written:
         print(path)
 
@@ -113,9 +120,12 @@ def bench(options: argparse.Namespace) -> None:
 _HEAD = ("영상", "숫자 정확도", "같은 숫자", "움직임 오차", "방향", "프레셰 거리")
 
 
+def _scores(row: dict[str, float]) -> tuple[str, ...]:
+    return tuple(f"{row[name]:.3f}" for name in ("accuracy", "same", "motion", "direction"))
+
+
 def _cells(row: dict[str, float]) -> tuple[str, ...]:
-    parts = (f"{row[name]:.3f}" for name in ("accuracy", "same", "motion", "direction"))
-    return (*parts, f"{row['distance']:.1f} ± {row['error']:.1f}")
+    return (*_scores(row), f"{row['distance']:.1f} ± {row['error']:.1f}")
 
 
 def _how(wish: Wish) -> str:

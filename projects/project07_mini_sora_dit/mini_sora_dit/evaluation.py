@@ -7,6 +7,7 @@ distances of as many clips from this judge.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,15 @@ def sweep(animator: Animator, yardstick: Yardstick, steps: list[int], guidance: 
         }
         for solver in SOLVERS
     }
+
+
+def lengths(animator: Animator, yardstick: Yardstick, frames: list[int], wish: Wish, seed: int = 0) -> dict:
+    """Return ``{frames: scores}`` of the beginnings of clips as long as the longest; without the distance, whose
+    reference clips have the length of the training.
+    """
+    labels = yardstick.labels
+    longest = animator.draw(labels, range(seed, seed + len(labels)), replace(wish, frames=max(frames)))
+    return {count: yardstick.judge.score(longest[:, :count], labels) for count in frames}
 
 
 def save(numbers: dict, clips: dict[str, np.ndarray], output: Path) -> list[Path]:

@@ -314,7 +314,7 @@ def _run(
         for _ in range(goal - done):
             if not math.isfinite(stage.step()):
                 raise StudyError("손실이 수가 아니게 되었으니 학습률을 줄이고 --restart로 다시 학습하세요.")
-        minutes = (time.process_time() - begin) / 60
+        seconds = time.process_time() - begin
         scores, shown = stage.look()
         progress.append(
             {"stage": stage.name, "step": goal, "loss": float(np.mean(stage.losses[done:]))} | scores
@@ -325,5 +325,5 @@ def _run(
         told = "  ".join(f"{evaluation.NAMES[name]} {value:.3f}" for name, value in scores.items())
         report(
             f"[{stage.title} {goal}/{stage.steps}] 손실 {progress[-1]['loss']:.4f}  {told}  "
-            f"CPU {minutes:.1f}분  {sheet}"
+            f"CPU {seconds:.0f}초  그림 {sheet}"
         )

@@ -52,7 +52,21 @@ def test_length_and_first_frame(run, trained, tmp_path):
 
 def test_evaluate_and_sample_of_the_course(run, tmp_path):
     output = tmp_path / "평가"
-    command = ["evaluate", "--output", output, "--count", 8, "--steps", 2, "--sweep", 1, 2]
+    command = [
+        "evaluate",
+        "--output",
+        output,
+        "--count",
+        8,
+        "--steps",
+        2,
+        "--sweep",
+        1,
+        2,
+        "--lengths",
+        9,
+        13,
+    ]
     status, out, err = run(*command)
     assert (status, err) == (0, "")
     for word in (
@@ -62,11 +76,18 @@ def test_evaluate_and_sample_of_the_course(run, tmp_path):
         "adams",
     ):
         assert word in out
-    assert {path.name for path in output.iterdir()} == {"report.json", "clips.png", "steps.json", "steps.png"}
+    assert {path.name for path in output.iterdir()} == {
+        "report.json", "clips.png", "steps.json", "steps.png", "lengths.json"
+    }  # fmt: skip
     numbers = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert numbers["real"]["direction"] == 1 and numbers["shuffled"]["motion"] > 4 * numbers["real"]["motion"]
     swept = json.loads((output / "steps.json").read_text(encoding="utf-8"))
     assert swept["euler"]["2"] == numbers["drawn"]  # the same seeds, steps and guidance
+    longer = json.loads((output / "lengths.json").read_text(encoding="utf-8"))
+    assert longer["9"] == {name: numbers["drawn"][name] for name in longer["9"]} and longer.keys() == {
+        "9",
+        "13",
+    }
     with Image.open(output / "clips.png") as sheet, Image.open(output / "steps.png") as figure:
         assert sheet.size == (3 * (9 * 17 + 1), 3 * (24 * 17 + 1)) and figure.width > 500
     asked = ["--class", "3", "7", "--direction", "오른쪽 위", "--steps", 2]

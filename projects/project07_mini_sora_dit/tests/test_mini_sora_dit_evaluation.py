@@ -11,7 +11,7 @@ from mini_sora_dit.clips import Square
 from mini_sora_dit.settings import SQUARE, Wish
 from tf_study.errors import StudyError
 
-COUNT = 60
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,8 @@ def test_crossing_of_known_squares():
     true = evaluation.crossing(square(labels), labels)
     assert true["direction"] == 1 and true["motion"] < 0.3
     assert evaluation.crossing(square(labels), 1 - labels)["direction"] == 0
-    assert evaluation.crossing(square(labels)[:, [0] * 9], labels) == {"motion": 0, "direction": 0}
+    still = evaluation.crossing(square(labels)[:, [0] * 9], labels)
+    assert still["direction"] == 0 and still["motion"] < 1e-9
     # A wobble of 2 pixels strays by 1 from the middle.
     assert evaluation.crossing(square(labels, 2), labels)["motion"] == pytest.approx(1, abs=0.1)
     real, asked = Square(8, 9).held_out(50)

@@ -58,7 +58,8 @@ def test_a_constant_velocity_is_followed_to_the_end():
 
 
 def test_noise_is_normal_and_no_two_pieces_are_equal(animator):
-    noise = np.stack([animator.noise(tf.range(30), number) for number in range(3, 23)]).reshape(600, -1)
+    draw = tf.function(animator.noise)
+    noise = np.stack([draw(tf.range(30), tf.constant(number)) for number in range(3, 23)]).reshape(600, -1)
     assert abs(noise.mean()) < 0.03 and abs(noise.std() - 1) < 0.03
     assert np.abs(np.corrcoef(noise) - np.eye(600)).max() < 0.95  # 24 numbers each: 4.7 standard errors
 
