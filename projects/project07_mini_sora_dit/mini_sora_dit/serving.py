@@ -28,6 +28,7 @@ from tf_study import drawing_queue, pictures, serving
 
 QUEUE = 8  # drawings at a time: one that runs, the others waiting
 EVENTS = 12  # pictures sent of one drawing, at most
+COLUMNS = 13  # frames in a row of the pictures
 SHOWN = 224  # least side of a frame of the animation, in pixels
 MAX_BYTES = 4096  # of a request
 PAGE = Path(__file__).with_name("page.html")
@@ -109,8 +110,8 @@ def steps_of(animator: Animator, job: Job) -> Iterator[dict | None]:
 
 
 def strip_uri(film: np.ndarray) -> str:
-    """Return the frames of one clip (1, T, H, W, C) side by side, as the data URI of a PNG."""
-    return _data_uri("png", pictures.png(clips.strips(film)))
+    """Return the frames of one clip (1, T, H, W, C), :data:`COLUMNS` in a row, as the data URI of a PNG."""
+    return _data_uri("png", pictures.png(pictures.grid(film[0], min(COLUMNS, film.shape[1]), scale=3)))
 
 
 def film_uri(film: np.ndarray) -> str:
