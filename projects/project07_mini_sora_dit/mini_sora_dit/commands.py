@@ -42,15 +42,16 @@ def sample(options: argparse.Namespace) -> None:
         for direction in directions
     ]
     labels = np.repeat(asked, options.count, axis=0)
-    seeds = list(range(options.seed, last + 1)) * len(asked)
+    numbers = list(range(options.seed, last + 1)) * len(asked)
     first = None
     if options.first:
         picture = clips.first_frame(options.first, animator.side, animator.autoencoder.channels)
         first = np.repeat(picture[None], len(labels), axis=0)
-    drawn = animator.draw(labels, seeds, wish, first)
+    drawn = animator.draw(labels, numbers, wish, first)
     for path in options.output:
         print(f"{path}: {clips.write(path, drawn, len(directions) * options.count)}")
-    print(f"시드 {options.seed}~{last}, {_how(wish)}, 가이던스 {wish.guidance:g}")
+    seeds = f"{last}" if options.count == 1 else f"{options.seed}~{last}"
+    print(f"시드 {seeds}, {_how(wish)}, 가이던스 {wish.guidance:g}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
