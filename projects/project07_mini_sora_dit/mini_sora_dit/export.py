@@ -52,17 +52,17 @@ class Drawing(tf.Module):
             clips = tf.map_fn(lambda part: draw_rows(*part, known, guidance), parts, fn_output_signature=clip)
             return {"clips": tf.reshape(clips, (-1, *clip.shape[1:]))[:count]}
 
-        @tf.function(input_signature=(kinds, ids, tf.TensorSpec((), tf.float32)))
+        @tf.function(autograph=False, input_signature=(kinds, ids, tf.TensorSpec((), tf.float32)))
         def draw(labels, seeds, guidance):
             return draw_all(labels, seeds, tf.zeros((tf.shape(labels)[0], *picture)), 0, guidance)
 
         firsts = tf.TensorSpec((None, *picture), tf.float32)
 
-        @tf.function(input_signature=(kinds, ids, tf.TensorSpec((), tf.float32), firsts))
+        @tf.function(autograph=False, input_signature=(kinds, ids, tf.TensorSpec((), tf.float32), firsts))
         def animate(labels, seeds, guidance, first):
             return draw_all(labels, seeds, first, 1, guidance)
 
-        @tf.function(input_signature=())
+        @tf.function(autograph=False, input_signature=())
         def names():
             return {
                 "classes": tf.constant(animator.classes),

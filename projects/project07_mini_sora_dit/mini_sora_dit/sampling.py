@@ -85,12 +85,12 @@ class Animator:
                 return self.step(x, before, noise, context, known, labels, row, guidance if guided else None)
 
             signature = (latent, latent, latent, latent, number, labels, row, real)
-            return tf.function(step, input_signature=signature)
+            return tf.function(step, input_signature=signature, autograph=False)
 
         self._steps = {guided: compiled(guided) for guided in (False, True)}
-        self._noise = tf.function(self.noise, input_signature=(ids, number))
-        self._encode = tf.function(self.encode, input_signature=(clip,))
-        self._decode = tf.function(lambda x: autoencoder.decode(x), input_signature=(latent,))
+        self._noise = tf.function(self.noise, input_signature=(ids, number), autograph=False)
+        self._encode = tf.function(self.encode, input_signature=(clip,), autograph=False)
+        self._decode = tf.function(autoencoder.decode, input_signature=(latent,), autograph=False)
 
     def label(self, name: str, direction: str = "") -> list[int]:
         """Return the labels of a class and, for a model that knows directions, of a direction.
