@@ -103,6 +103,29 @@ def test_moments_lead_to_the_clip(animator):
     np.testing.assert_array_equal(shown[3][:, :9], shown[2])  # What is done stays.
 
 
+def test_what_is_known_stays_on_its_path(animator):
+    rng = np.random.default_rng(0)
+    x, noise, context = rng.normal(size=(3, 4, 3, 2, 2, 2)).astype(np.float32)
+    row = np.array([0.25, 0.5, 0.25, 0.0], np.float32)
+    labels = np.zeros((4, 2), np.int32)
+    after, velocity, guess = animator._steps[False](x, x, noise, context, 2, labels, row, np.float32(1))
+    np.testing.assert_allclose(after[:, :2], 0.5 * noise[:, :2] + 0.5 * context[:, :2], atol=1e-6)
+    np.testing.assert_allclose(after[:, 2:], (x + 0.25 * velocity)[:, 2:], atol=1e-6)
+    np.testing.assert_array_equal(guess[:, :2], context[:, :2])
+    np.testing.assert_allclose(guess[:, 2:], (x + 0.75 * velocity)[:, 2:], atol=1e-6)
+
+
+def test_a_piece_begins_as_the_last_one_ended_and_has_noise_of_its_own(animator, monkeypatch):
+    numbers, draw = [], animator._noise
+    monkeypatch.setattr(
+        animator, "_noise", lambda seeds, number: numbers.append(number) or draw(seeds, number)
+    )
+    *_, first, last = list(animator.stream([[1, 1]], [2], Wish(steps=1, frames=13)))
+    assert numbers == [sampling.START, sampling.START + 1]
+    end = np.repeat(animator.show(first)[:, -OVERLAP:], sampling.ROWS, 0)
+    np.testing.assert_allclose(last.latent[:, :2], animator.encode(end)[:1, :2], atol=1e-5)
+
+
 def test_names_of_labels(animator):
     assert animator.label("나", "왼쪽 아래") == [1, 2]
     for name, direction, part in (
