@@ -162,6 +162,13 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(mean + np.trace(cov_a) + np.trace(cov_b) - 2 * both)
 
 
+def frechet_error(features: np.ndarray, real: np.ndarray, seed: int = 0, resamples: int = 50) -> float:
+    """Return the standard error of :func:`frechet` by bootstrap: its spread over features drawn anew with replacement."""
+    rng = np.random.default_rng(seed)
+    rows = (rng.integers(len(features), size=len(features)) for _ in range(resamples))
+    return float(np.std([frechet(features[row], real) for row in rows], ddof=1))
+
+
 class Classifier(keras.Model):
     """Pictures (B, side, side, image_channels) → features (B, 64) and logits (B, classes)."""
 

@@ -37,40 +37,44 @@ class Clips:
     path: np.ndarray
 
 
-def digits(test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle 20x20 pixels of MNIST, averaged to 10x10, float32 (N, 10, 10) from 0 to 1, and labels int32."""
+def digits(test: bool = False, size: int = DIGIT) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle 20x20 pixels of MNIST, averaged to ``size``, a divisor of 20: float32 (N, size, size) from 0 to
+    1, and labels int32.
+    """
     x, y = data.mnist()[int(test)]
     middle = x[:, 4:24, 4:24].astype(np.float32) / 255
-    return middle.reshape(-1, DIGIT, 2, DIGIT, 2).mean((2, 4)), y.astype(np.int32)
+    return middle.reshape(-1, size, 20 // size, size, 20 // size).mean((2, 4)), y.astype(np.int32)
 
 
 def draw(seed: tf.Tensor, count: int, pictures, labels, frames: int = FRAMES, side: int = SIDE):
     """Return ``count`` clips as tensors (pictures, labels, path), see :class:`Clips`; usable inside a graph.
 
     A digit starts anywhere, keeps its speed, and turns round at the walls; its first step meets none.
-    Between pixels it is drawn by linear interpolation.
+    Between pixels it is drawn by linear interpolation. Pictures of another size than :data:`DIGIT` move
+    faster or slower in proportion.
     """
     room = float(side - pictures.shape[1])
+    scale = pictures.shape[1] / DIGIT
 
     def random(kind, shape, **options):
         return tf.random.stateless_uniform(shape, (seed, kind), **options)
 
     rows = random(1, (count,), minval=0, maxval=len(pictures), dtype=tf.int32)
-    speed = random(3, (count, 2), minval=SPEEDS[0], maxval=SPEEDS[1])
+    speed = random(3, (count, 2), minval=scale * SPEEDS[0], maxval=scale * SPEEDS[1])
     speed *= tf.sign(random(4, (count, 2)) - 0.5)
     low, high = tf.maximum(0.0, -speed), tf.minimum(room, room - speed)
     start = low + random(2, (count, 2)) * (high - low)
     time = tf.range(frames, dtype=tf.float32)[None, :, None]
     straight = start[:, None] + speed[:, None] * time  # (N, T, 2)
     path = room - tf.abs(tf.math.floormod(straight, 2 * room) - room)  # folded at the walls
-    rows_of, columns_of = (_placement(path[..., axis], pictures.shape[1], side) for axis in range(2))
+    rows_of, columns_of = (placement(path[..., axis], pictures.shape[1], side) for axis in range(2))
     films = tf.einsum("ntya,nab,ntxb->ntyx", rows_of, tf.gather(pictures, rows), columns_of)
     ahead = tf.cast(speed > 0, tf.int32)
     kinds = tf.stack([tf.gather(labels, rows), 2 * ahead[:, 0] + ahead[:, 1]], -1)
     return films[..., None] * 2 - 1, kinds, path
 
 
-def _placement(offset, size, side):
+def placement(offset, size, side):
     """Weights (N, T, side, size) that put pixel a of a digit at ``offset + a`` of a frame."""
     distance = tf.range(side, dtype=tf.float32)[:, None] - tf.range(size, dtype=tf.float32)
     return tf.maximum(0.0, 1 - tf.abs(distance - offset[..., None, None]))
@@ -102,12 +106,12 @@ def crops(pictures: np.ndarray) -> np.ndarray:
     return (window * 2 - 1).astype(np.float32)[..., None]
 
 
-def motion_error(pictures: np.ndarray) -> np.ndarray:
+def motion_error(pictures: np.ndarray, size: int = DIGIT) -> np.ndarray:
     """Return how far the digit's middle strays from the best path of constant speed with bounces, (N,) in pixels.
 
-    Start and speed of each axis are the best of a grid (a quarter and a tenth of a pixel).
+    Start and speed of each axis are the best of a grid (a quarter and a tenth of a pixel); ``size`` is the digit's.
     """
-    frames, room = pictures.shape[1], pictures.shape[2] - DIGIT
+    frames, room = pictures.shape[1], pictures.shape[2] - size
     speeds = np.arange(-22, 23) / 10
     starts = np.arange(4 * room + 1) / 4
     straight = starts[:, None, None] + speeds[:, None] * np.arange(frames)
@@ -121,6 +125,13 @@ def motion_error(pictures: np.ndarray) -> np.ndarray:
         square = (seen[..., axis] ** 2).sum(1)[:, None] - 2 * cross + (paths**2).sum(1)
         error += square.min(1) / frames
     return np.sqrt(np.maximum(error, 0))
+
+
+def direction(pictures: np.ndarray) -> np.ndarray:
+    """Return where the digit goes in the first step of clips (N, T, H, W, 1), indices of :data:`DIRECTIONS`."""
+    first, second = centroid(pictures[:, :2]).swapaxes(0, 1)
+    ahead = second > first
+    return (2 * ahead[:, 0] + ahead[:, 1]).astype(np.int32)
 
 
 class Judge:
@@ -142,13 +153,11 @@ class Judge:
         ``motion``: the median of :func:`motion_error`; ``direction``: share of clips that set out as asked.
         """
         seen = self.look(pictures)
-        first, second = centroid(pictures[:, :2]).swapaxes(0, 1)
-        ahead = second > first
         return {
             "accuracy": float((seen == labels[:, :1]).mean()),
             "same": float((seen == seen[:, :1]).all(1).mean()),
             "motion": float(np.median(motion_error(pictures))),
-            "direction": float((2 * ahead[:, 0] + ahead[:, 1] == labels[:, 1]).mean()),
+            "direction": float((direction(pictures) == labels[:, 1]).mean()),
         }
 
 

@@ -81,9 +81,10 @@ class VideoDiT(keras.Model):
         latent: numbers at a place, Z.
         labels: how many values each label has; the value after the last stands for none.
         width, depth, heads: of the transformer; ``width / heads`` must be divisible by 6.
+        block: makes each of its layers from ``width`` and ``heads``.
     """
 
-    def __init__(self, grid=(3, 4, 4), latent=4, labels=(10, 4), width=96, depth=4, heads=4):
+    def __init__(self, grid=(3, 4, 4), latent=4, labels=(10, 4), width=96, depth=4, heads=4, block=Block):
         super().__init__()
         self.grid, self.latent, self.labels = tuple(grid), latent, tuple(labels)
         self.angles = tf.constant(rotary_angles(self.grid, width // heads))
@@ -92,7 +93,7 @@ class VideoDiT(keras.Model):
         self.embeddings = [keras.layers.Embedding(count + 1, width) for count in labels]
         for layer in self.embeddings:
             layer.build()
-        self.blocks = [Block(width, heads) for _ in range(depth)]
+        self.blocks = [block(width, heads) for _ in range(depth)]
         self.condition = dense(width, 2 * width, kernel_initializer="zeros")
         self.leave = dense(width, latent, kernel_initializer="zeros")
         self.built = True

@@ -9,6 +9,7 @@ import numpy as np
 from diffusion_image_gen import evaluation, pictures, settings, storage, training
 from diffusion_image_gen.settings import Wish
 from tf_study import cli
+from tf_study import pictures as files
 from tf_study.errors import StudyError
 
 FRAMES = 40  # of an animation, at most
@@ -50,13 +51,11 @@ def sample(options: argparse.Namespace) -> None:
     for wish in wishes:
         frames = list(painter.stream(chosen, seeds, wish))
         films.append([np.clip(frame, -1, 1) for frame in [*frames[:-1:step], frames[-1]]])
-    sheets = [
-        pictures.grid(_by_class(moment, len(labels)), len(columns)) for moment in zip(*films, strict=True)
-    ]
-    pictures.write_png(options.output, sheets[-1])
+    sheets = [files.grid(_by_class(moment, len(labels)), len(columns)) for moment in zip(*films, strict=True)]
+    files.write(options.output, files.png(sheets[-1]))
     print(f"{options.output}: {_rows(options, painter)}, 시드 {columns[0]}~{columns[-1]}, {_how(wishes[0])}")
     if options.gif:
-        pictures.write_gif(options.gif, sheets)
+        files.write(options.gif, files.gif(sheets))
         print(f"{options.gif}: 그려지는 과정 {len(sheets)}장")
 
 

@@ -11,17 +11,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from diffusion_image_gen import pictures as files
 from diffusion_image_gen import storage
 from diffusion_image_gen.pictures import Pictures
 from diffusion_image_gen.sampling import Painter
 from diffusion_image_gen.settings import Wish
-from tf_study import cli, diffusion
+from tf_study import cli, diffusion, model_folder
+from tf_study import pictures as files
 from tf_study.environment import seed_everything
 
 EPOCHS, BATCH = 8, 64  # of the classifier
 NEIGHBOURS = 3  # whose distance is the radius of a point's surroundings (Kynkäänniemi et al. 2019)
-RESAMPLES = 50  # of the bootstrap
 COPY_QUANTILE = 0.01  # of held-out pictures' distances to the training set; nearer ones count as copies
 SHOWN = 10  # pictures in the figure of neighbours
 
@@ -48,10 +47,10 @@ def load_judge(folder: Path | None, pictures: Pictures) -> diffusion.Classifier:
     card = storage.read_card(folder)
     judge = diffusion.Classifier(card["side"], len(card["classes"]), card["channels"])
     if storage.JUDGE in card["files"]:
-        storage.load_weights(judge, folder, card, storage.JUDGE)
+        model_folder.load_weights(judge, folder, card, storage.JUDGE)
         return judge
     train_judge(judge, pictures)
-    storage.write_npz(folder / storage.JUDGE, (np.asarray(weight) for weight in judge.weights))
+    model_folder.write_npz(folder / storage.JUDGE, (np.asarray(weight) for weight in judge.weights))
     storage.write_card(folder, card)
     return judge
 
@@ -103,20 +102,13 @@ def evaluate(painter: Painter, yardstick: Yardstick, wish: Wish, count: int, see
         "accuracy": float((guesses == labels).mean()),
         "judge": yardstick.accuracy,
         "distance": diffusion.frechet(features, real),
-        "error": bootstrap(features, real, seed),
+        "error": diffusion.frechet_error(features, real, seed),
         "floor": diffusion.frechet(held[rng.permutation(len(held))[:count]], real),
         "precision": precision,
         "recall": recall,
         "copies": float((distances < yardstick.copied).mean()),
     }
     return Report(numbers, drawn, labels, nearest, distances)
-
-
-def bootstrap(features: np.ndarray, real: np.ndarray, seed: int, resamples: int = RESAMPLES) -> float:
-    """Return the standard error of the Frechet distance: its spread over pictures drawn anew with replacement."""
-    rng = np.random.default_rng(seed)
-    rows = (rng.integers(len(features), size=len(features)) for _ in range(resamples))
-    return float(np.std([diffusion.frechet(features[row], real) for row in rows], ddof=1))
 
 
 def precision_recall(real: np.ndarray, drawn: np.ndarray, k: int = NEIGHBOURS) -> tuple[float, float]:
@@ -144,10 +136,10 @@ def save(report: Report, train: np.ndarray, output: Path) -> list[Path]:
     """Write report.json, the pictures, and the ones nearest to the training set above their neighbours."""
     text = json.dumps(report.numbers, ensure_ascii=False, indent=1)
     cli.write(output / "report.json", lambda part: part.write_text(text, encoding="utf-8"))
-    files.write_png(output / "pictures.png", files.grid(report.drawn[:200], 20))
+    files.write(output / "pictures.png", files.png(files.grid(report.drawn[:200], 20)))
     rows = np.argsort(report.distances)[:SHOWN]
     pairs = np.concatenate([report.drawn[rows], train[report.nearest[rows]]])
-    files.write_png(output / "neighbours.png", files.grid(pairs, len(rows)))
+    files.write(output / "neighbours.png", files.png(files.grid(pairs, len(rows))))
     return [output / name for name in ("report.json", "pictures.png", "neighbours.png")]
 
 

@@ -1,38 +1,22 @@
-"""Training pictures: MNIST, Fashion-MNIST or a folder of classes; and pictures as files."""
+"""Training pictures: MNIST, Fashion-MNIST or a folder of classes."""
 
 import hashlib
-import io
 import os
 import warnings
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from tf_study import cli, data, diffusion
+from tf_study import data, diffusion
 from tf_study.errors import StudyError
+from tf_study.pictures import DAMAGE
 
 NAMED = ("mnist", "fashion")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 HELD_OUT = 0.15  # share of a folder's class that is kept for the evaluation
 FEWEST = 4  # pictures in a class
-# What Pillow and NumPy raise for damaged files.
-DAMAGE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-)
-DAMAGE += (Image.DecompressionBombError, zipfile.BadZipFile)
-
 # Pillow warns of large pictures and damaged EXIF; what cannot be read is listed with its reason.
 warnings.filterwarnings("ignore", module="PIL")
 
@@ -139,49 +123,3 @@ def read(path: Path, side: int) -> np.ndarray:
             return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BOX))
     except DAMAGE:
         raise StudyError("읽을 수 있는 그림이 아니니 다시 저장하거나 폴더에서 빼세요.") from None
-
-
-def to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Turn -1 ... 1 into uint8 0 ... 255."""
-    return np.clip(np.rint((np.asarray(pictures) + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def grid(pictures: np.ndarray, columns: int, scale: int = 4, gap: int = 1) -> Image.Image:
-    """Lay pictures (N, H, W, C) from -1 to 1 out in rows, every pixel ``scale`` wide."""
-    tiles = to_bytes(pictures)
-    rows = -(-len(tiles) // columns)
-    height, width, channels = (tiles.shape[1] + gap, tiles.shape[2] + gap, tiles.shape[3])
-    sheet = np.full((rows * height + gap, columns * width + gap, channels), 96, np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = gap + index // columns * height, gap + index % columns * width
-        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    sheet = sheet.repeat(scale, 0).repeat(scale, 1)
-    return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
-
-
-def png(image: Image.Image) -> bytes:
-    """Return a picture as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_png(path: Path, image: Image.Image) -> None:
-    """Write a picture in one step.
-
-    Raises:
-        StudyError: if it cannot be written.
-    """
-    cli.write(path, lambda part: part.write_bytes(png(image)))
-
-
-def write_gif(path: Path, frames: Sequence[Image.Image], milliseconds: int = 80) -> None:
-    """Write frames as an animation that repeats and rests on the last one.
-
-    Raises:
-        StudyError: if it cannot be written.
-    """
-    times = [milliseconds] * (len(frames) - 1) + [1500]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
-    cli.write(path, lambda part: part.write_bytes(buffer.getvalue()))

@@ -1,23 +1,19 @@
 """The web server: a page with sliders, and the denoising as server-sent events while it happens.
 
-One drawing runs at a time, in a thread; others wait in a queue with a limit. A client that leaves takes its drawing
-with it: at the next step of the one under way, or out of the queue.
+``tf_study.drawing_queue`` draws one picture at a time and lets the others wait.
 """
 
-import asyncio
 import base64
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
-from starlette.exceptions import HTTPException
 
-from diffusion_image_gen import pictures, storage
+from diffusion_image_gen import storage
 from diffusion_image_gen.sampling import Painter
 from diffusion_image_gen.settings import (
     DEFAULT_STEPS,
@@ -28,8 +24,7 @@ from diffusion_image_gen.settings import (
     Wish,
     check_seed,
 )
-from tf_study import serving
-from tf_study.errors import StudyError
+from tf_study import drawing_queue, pictures, serving
 
 QUEUE = 8  # drawings at a time: one that runs, the others waiting
 EVENTS = 50  # pictures sent of one drawing, at most
@@ -58,7 +53,7 @@ def create_app(painter: Painter) -> FastAPI:
     last has ``step`` equal to ``steps``. A refusal is ``{"detail": <a Korean sentence>}``.
     """
     app = serving.application(MAX_BYTES, SENTENCES)
-    desk = Desk(painter)
+    desk = drawing_queue.Desk(partial(steps_of, painter), QUEUE)
     page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps(_facts(painter), ensure_ascii=False))
 
     @app.get("/")
@@ -71,11 +66,7 @@ def create_app(painter: Painter) -> FastAPI:
 
     @app.post("/draw")
     async def draw(request: Request) -> StreamingResponse:
-        job = Job(painter, await request.body())
-        if len(desk.jobs) >= QUEUE:
-            raise HTTPException(429, headers={"Retry-After": "2"})
-        desk.take(job)
-        return Events(desk, job)
+        return desk.answer(Job(painter, await request.body()))
 
     return app
 
@@ -89,102 +80,27 @@ def serve(folder: Path | None, host: str, port: int) -> None:
     serving.serve(lambda: create_app(storage.load_painter(folder)), host, port)
 
 
-class Job:
-    """One picture that somebody asked for; ``cancelled`` is set once nobody waits for it any more.
+class Job(drawing_queue.Job):
+    """One picture that somebody asked for.
 
     Raises:
         StudyError: if the request is not what it has to be.
     """
 
     def __init__(self, painter: Painter, body: bytes):
-        try:
-            asked = json.loads(body)
-            right = asked.keys() == FIELDS.keys() and all(
-                isinstance(asked[name], kind) and not isinstance(asked[name], bool)
-                for name, kind in FIELDS.items()
-            )
-        except (ValueError, AttributeError, RecursionError):
-            right = False
-        if not right:
-            raise StudyError(f"{', '.join(FIELDS)}을(를) 담은 JSON으로 보내세요.")
+        super().__init__()
+        asked = drawing_queue.read_fields(body, FIELDS)
         self.label, self.seed = painter.label(asked["class"]), check_seed(asked["seed"])
         self.wish = Wish(asked["sampler"], asked["steps"], float(asked["guidance"]))
-        self.cancelled = threading.Event()
-        self.news: asyncio.Queue[dict | None] = asyncio.Queue()  # None: there is no more.
 
 
-class Desk:
-    """Who waits for a picture, in order, and the one thread that draws."""
-
-    def __init__(self, painter: Painter):
-        self.painter, self.pool = painter, ThreadPoolExecutor(1)
-        self.jobs, self.line = [], []  # all whose answer is open; of these, all that are not drawn yet
-
-    def take(self, job: Job) -> None:
-        """Put a job at the end of the queue; called on the event loop."""
-        loop = asyncio.get_running_loop()
-        job.news.put_nowait({"waiting": len(self.line)})
-        self.jobs.append(job)
-        self.line.append(job)
-
-        def say(news: dict | None) -> None:
-            loop.call_soon_threadsafe(job.news.put_nowait, news)
-
-        def work() -> None:
-            try:
-                for news in self.events(job):
-                    say(news)
-            finally:
-                loop.call_soon_threadsafe(self.advance, job)  # Before the next job's news can come.
-                say(None)
-
-        self.pool.submit(work)
-
-    def drop(self, job: Job) -> None:
-        """Let a job go, finished or not; called on the event loop."""
-        job.cancelled.set()
-        self.jobs.remove(job)
-        self.advance(job)
-
-    def advance(self, job: Job) -> None:
-        """Take a job out of the line; called on the event loop. Who waits behind it hears of it."""
-        if job in self.line:
-            place = self.line.index(job)
-            del self.line[place]
-            for number, other in enumerate(self.line[place:], start=place):
-                other.news.put_nowait({"waiting": number})
-
-    def events(self, job: Job) -> Iterator[dict]:
-        """Draw a job's picture; stop as soon as it is cancelled."""
-        steps = job.wish.steps
-        every = -(-steps // EVENTS)
-        if job.cancelled.is_set():
-            return
-        for step, drawn in enumerate(self.painter.stream([job.label], [job.seed], job.wish), start=1):
-            if job.cancelled.is_set():
-                return
-            if step % every == 0 or step == steps:
-                yield {"step": step, "steps": steps, "picture": data_uri(drawn)}
-
-
-class Events(StreamingResponse):
-    """A job's news as server-sent events; however it ends, the job leaves the desk."""
-
-    def __init__(self, desk: Desk, job: Job):
-        super().__init__(
-            self.tell(job), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-        self.desk, self.job = desk, job
-
-    async def tell(self, job: Job) -> AsyncIterator[str]:
-        while (news := await job.news.get()) is not None:
-            yield f"data: {json.dumps(news)}\n\n"
-
-    async def __call__(self, scope, receive, send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self.desk.drop(self.job)
+def steps_of(painter: Painter, job: Job) -> Iterator[dict | None]:
+    """Draw a job's picture; tell of :data:`EVENTS` steps at most."""
+    steps = job.wish.steps
+    every = -(-steps // EVENTS)
+    for step, drawn in enumerate(painter.stream([job.label], [job.seed], job.wish), start=1):
+        shown = step % every == 0 or step == steps
+        yield {"step": step, "steps": steps, "picture": data_uri(drawn)} if shown else None
 
 
 def data_uri(drawn: np.ndarray) -> str:

@@ -15,11 +15,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from diffusion_image_gen import pictures as files
 from diffusion_image_gen import storage
 from diffusion_image_gen.pictures import Pictures
 from diffusion_image_gen.sampling import Painter
 from diffusion_image_gen.settings import Settings, Wish
+from tf_study import model_folder
+from tf_study import pictures as files
+from tf_study.devices import strategy_for
 from tf_study.diffusion import TIME_SCALE
 from tf_study.environment import seed_everything
 from tf_study.errors import StudyError
@@ -38,47 +40,14 @@ def check_output(output: Path, settings: Settings, pictures: Pictures) -> None:
     Raises:
         StudyError: if it holds a finished model, or an unfinished run with other settings or pictures.
     """
-    if (output / storage.STATE).exists():
-        about = _read_about(output / storage.STATE)
-        if about["settings"] != settings.as_json():
-            raise StudyError(
-                f"{output}에 다른 설정으로 하던 학습이 있으니 그 설정으로 잇거나 --restart를 주세요."
-            )
-        if about["fingerprint"] != pictures.fingerprint():
-            raise StudyError("그림이 중단한 때와 다르니 되돌리거나 --restart로 다시 학습하세요.")
-    elif (output / storage.CARD).exists():
-        raise StudyError(
-            f"{output}에 학습을 마친 모델이 있으니 다른 폴더를 주거나 --restart로 다시 학습하세요."
-        )
+    model_folder.check_output(output, settings.as_json(), pictures.fingerprint(), "그림이")
 
 
 def clear(output: Path) -> None:
     """Forget an earlier training in an output folder, finished or not."""
-    for name in (storage.CARD, storage.STATE, storage.WEIGHTS, storage.JUDGE):
+    for name in (model_folder.CARD, model_folder.STATE, storage.WEIGHTS, storage.JUDGE):
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / SHEETS, ignore_errors=True)
-
-
-def strategy_for(devices: int) -> tf.distribute.Strategy:
-    """Return the strategy that divides a batch among so many devices: graphics cards, or else parts of the CPU.
-
-    Raises:
-        StudyError: if there are fewer graphics cards, or TensorFlow has already started with fewer parts.
-    """
-    if devices == 1:
-        return tf.distribute.get_strategy()
-    cards = tf.config.list_logical_devices("GPU") if tf.config.list_physical_devices("GPU") else []
-    if not cards:
-        (processor,) = tf.config.list_physical_devices("CPU")
-        try:
-            parts = [tf.config.LogicalDeviceConfiguration()] * devices
-            tf.config.set_logical_device_configuration(processor, parts)
-        except RuntimeError:  # It can be divided only before its first use.
-            pass
-    found = cards or tf.config.list_logical_devices("CPU")
-    if len(found) < devices:
-        raise StudyError(f"장치가 {len(found)}개뿐이니 --devices를 줄이거나 새 프로세스에서 실행하세요.")
-    return tf.distribute.MirroredStrategy([device.name for device in found[:devices]])
 
 
 class Trainer:
@@ -166,7 +135,7 @@ class Trainer:
         """Write the run's state in one step."""
         about = {"settings": self.settings.as_json(), "fingerprint": self.pictures.fingerprint()}
         values = (np.asarray(variable) for variable in self.variables)
-        storage.write_npz(path, values, about=json.dumps(about), losses=np.array(self.losses))
+        model_folder.write_npz(path, values, about=json.dumps(about), losses=np.array(self.losses))
 
     def load(self, path: Path) -> None:
         """Go on from a saved state.
@@ -176,10 +145,10 @@ class Trainer:
         """
         try:
             with np.load(path) as file:
-                storage.assign(self.variables, (file[f"w{i}"] for i in range(len(self.variables))))
+                model_folder.assign(self.variables, (file[f"w{i}"] for i in range(len(self.variables))))
                 self.losses = file["losses"].tolist()
-        except (*files.DAMAGE, EOFError, ArithmeticError):
-            raise _damaged(path) from None
+        except model_folder.DAMAGED:
+            raise model_folder.damaged(path) from None
 
     def sheet(self):
         """Return pictures of the average so far, a class a row; the same noise every time."""
@@ -203,8 +172,8 @@ def train(pictures: Pictures, output: Path, settings: Settings, report: Report =
         StudyError: if the loss is no longer a number, or a file cannot be read or written.
     """
     trainer = Trainer(pictures, settings)
-    if (output / storage.STATE).exists():
-        trainer.load(output / storage.STATE)
+    if (output / model_folder.STATE).exists():
+        trainer.load(output / model_folder.STATE)
         report(f"중단한 학습을 잇습니다. 마친 스텝: {len(trainer.losses)}")
     while (done := len(trainer.losses)) < settings.steps:
         goal = min(settings.steps, done + settings.every - done % settings.every)
@@ -212,8 +181,8 @@ def train(pictures: Pictures, output: Path, settings: Settings, report: Report =
             if not math.isfinite(trainer.step()):
                 raise StudyError("손실이 수가 아니게 되었으니 --rate를 줄이고 --restart로 다시 학습하세요.")
         sheet = output / SHEETS / f"{goal:06d}.png"
-        files.write_png(sheet, trainer.sheet())
-        trainer.save(output / storage.STATE)
+        files.write(sheet, files.png(trainer.sheet()))
+        trainer.save(output / model_folder.STATE)
         report(f"[{goal}/{settings.steps}] 손실 {np.mean(trainer.losses[done:]):.4f}  그림 {sheet}")
     return _finish(trainer, output)
 
@@ -221,7 +190,9 @@ def train(pictures: Pictures, output: Path, settings: Settings, report: Report =
 def _finish(trainer: Trainer, output: Path) -> dict:
     """Write the average, the card last, and remove what was for resuming."""
     settings, pictures = trainer.settings, trainer.pictures
-    storage.write_npz(output / storage.WEIGHTS, (np.asarray(value) for value in trainer.average.variables))
+    model_folder.write_npz(
+        output / storage.WEIGHTS, (np.asarray(value) for value in trainer.average.variables)
+    )
     blocks = range(0, len(trainer.losses), settings.every)
     storage.write_card(
         output,
@@ -235,7 +206,7 @@ def _finish(trainer: Trainer, output: Path) -> dict:
             "losses": [float(np.mean(trainer.losses[begin : begin + settings.every])) for begin in blocks],
         },
     )
-    (output / storage.STATE).unlink()
+    (output / model_folder.STATE).unlink()
     return storage.read_card(output)
 
 
@@ -247,15 +218,3 @@ def _build(shape: tuple, policy: str) -> UNet:
         return UNet(*shape)
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _read_about(path: Path) -> dict:
-    try:
-        with np.load(path) as file:
-            return json.loads(str(file["about"]))
-    except files.DAMAGE:
-        raise _damaged(path) from None
-
-
-def _damaged(path: Path) -> StudyError:
-    return StudyError(f"{path}이(가) 깨졌으니 --restart로 다시 학습하세요.")

@@ -43,7 +43,9 @@ def test_precision_by_the_definition():
 def test_bootstrap_is_the_spread_of_repetitions():
     real = points(0, 4000)
     repeated = np.std([diffusion.frechet(points(seed, 200, mean=1), real) for seed in range(1, 41)])
-    guessed = np.mean([evaluation.bootstrap(points(seed, 200, mean=1), real, seed) for seed in range(1, 6)])
+    guessed = np.mean(
+        [diffusion.frechet_error(points(seed, 200, mean=1), real, seed) for seed in range(1, 6)]
+    )
     assert guessed == pytest.approx(repeated, rel=0.35)
 
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_image_gen import pictures, serving
+from diffusion_image_gen import serving
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Wish
+from tf_study import pictures as files
 
 PROJECT = Path(__file__).resolve().parents[1]
 ASKED = {"class": "나", "seed": 5, "sampler": "ddim", "steps": 4, "guidance": 2}
@@ -56,7 +57,7 @@ def test_events_are_the_steps_of_sample(app, painter):
         head, content = news["picture"].split(",")
         with Image.open(io.BytesIO(base64.b64decode(content))) as image:
             shown = np.asarray(image)[::35, ::35]
-        np.testing.assert_array_equal(shown, pictures.to_bytes(np.clip(drawn[0, ..., 0], -1, 1)))
+        np.testing.assert_array_equal(shown, files.to_bytes(np.clip(drawn[0, ..., 0], -1, 1)))
 
 
 def test_long_drawings_send_few_pictures(app):

@@ -14,6 +14,8 @@ from PIL import Image
 from diffusion_image_gen import pictures, storage, training
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Settings
+from tf_study import devices, model_folder
+from tf_study import pictures as files
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -57,7 +59,7 @@ def test_grey_files_have_one_channel(tmp_path):
             Image.new("L", (9, 9), level + number).save(tmp_path / name / f"{number}.png")
     data = pictures.load(str(tmp_path), 8)
     assert data.channels == 1
-    assert sorted(pictures.to_bytes(data.train[data.labels == 1]).mean((1, 2, 3)))[0] >= 200
+    assert sorted(files.to_bytes(data.train[data.labels == 1]).mean((1, 2, 3)))[0] >= 200
     kept = np.concatenate([data.train, data.test]).mean((1, 2, 3))
     assert len(np.unique(kept)) == 8  # Every file is in one of the parts.
 
@@ -84,8 +86,8 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 def test_bytes_and_back():
     levels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(pictures.to_bytes(levels.astype(np.float32) / 127.5 - 1), levels)
-    sheet = pictures.grid(np.linspace(-1, 1, 3)[:, None, None, None] * np.ones((3, 2, 2, 1)), 2, scale=3)
+    np.testing.assert_array_equal(files.to_bytes(levels.astype(np.float32) / 127.5 - 1), levels)
+    sheet = files.grid(np.linspace(-1, 1, 3)[:, None, None, None] * np.ones((3, 2, 2, 1)), 2, scale=3)
     assert sheet.size == (21, 21) and sheet.getpixel((3, 3)) == 0 and sheet.getpixel((3, 12)) == 255
 
 
@@ -162,11 +164,11 @@ def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path)
 
 def test_a_run_is_not_mixed_with_another(data, trained, tmp_path):
     about = {"settings": TINY.as_json(), "fingerprint": data.fingerprint()}
-    storage.write_npz(tmp_path / "state.npz", [], about=json.dumps(about))
+    model_folder.write_npz(tmp_path / "state.npz", [], about=json.dumps(about))
     training.check_output(tmp_path, TINY, data)
     with pytest.raises(StudyError, match="다른 설정으로 하던 학습이 있으니"):
         training.check_output(tmp_path, Settings(), data)
-    storage.write_npz(tmp_path / "state.npz", [], about=json.dumps(about | {"fingerprint": "another"}))
+    model_folder.write_npz(tmp_path / "state.npz", [], about=json.dumps(about | {"fingerprint": "another"}))
     with pytest.raises(StudyError, match="그림이 중단한 때와 다르니"):
         training.check_output(tmp_path, TINY, data)
     with pytest.raises(StudyError, match="학습을 마친 모델이 있으니"):
@@ -194,4 +196,4 @@ def test_a_loss_that_is_no_number(data, tmp_path, monkeypatch):
 
 def test_more_devices_than_there_are():
     with pytest.raises(StudyError, match="장치가 1개뿐이니 --devices를 줄이거나"):
-        training.strategy_for(2)  # This process has already used its one.
+        devices.strategy_for(2)  # This process has already used its one.
