@@ -54,6 +54,7 @@ LOADERS = {
     "texts/preferences_ko.jsonl": data.preferences_ko,
     "texts/instructions_ko.jsonl": data.instructions_ko,
     "texts/glove.npz": data.glove,
+    "traces/vllm_blocks.json": data.vllm_blocks,
     "unseen/clothes.npz": unseen.clothes,
     "unseen/digits.npz": unseen.digits,
     "unseen/objects.png": unseen.objects,

@@ -164,13 +164,15 @@ def build(folder: Path, packages: Path) -> None:
 
 
 def differences(built: Path, committed: Path) -> list[str]:
-    """Return what differs between two folders; the manifest and the texts written by hand do not count."""
+    """Return what differs between two folders; the manifest, texts written by hand and traces do not count."""
 
     def files(folder):
         return {
             path.relative_to(folder)
             for path in folder.rglob("*")
-            if path.is_file() and path.suffix not in (".tsv", ".jsonl") and path.name != store.MANIFEST
+            if path.is_file()
+            and path.suffix not in (".tsv", ".jsonl", ".json")
+            and path.name != store.MANIFEST
         }
 
     ours, theirs = files(built), files(committed)

@@ -4,8 +4,9 @@ The small profile (default) reads embedded files and never the network; the full
 reads the published sets from ``$TF_STUDY_DATA``, from a cache, or downloads them.
 
 What there is, how much of it in each profile, its sources and licences: ``python main.py data``, ``catalog.py`` and
-``README.md`` beside this file. Besides those data sets, :func:`fasttext` reads a ``.vec`` file of the learner's own and
-:func:`efficientnet_weights` makes sure that Keras finds its ImageNet weights.
+``README.md`` beside this file. Besides those data sets, :func:`fasttext` reads a ``.vec`` file of the learner's own,
+:func:`efficientnet_weights` makes sure that Keras finds its ImageNet weights, and :func:`vllm_blocks` returns what vLLM
+decided.
 """
 
 from tf_study.data.images import (
@@ -33,6 +34,7 @@ from tf_study.data.texts import (
     preferences_ko,
     topics_ko,
 )
+from tf_study.data.traces import vllm_blocks
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -56,4 +58,5 @@ __all__ = [
     "nsmc",
     "preferences_ko",
     "topics_ko",
+    "vllm_blocks",
 ]
