@@ -1,7 +1,7 @@
 """Right and wrong answers to practice 14.1."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from itertools import islice
 
 import numpy as np
@@ -322,6 +322,49 @@ class BlockPoolNoReturn(_Block):
         super().take(count)
 
 
+@WRONG("BlockPool")
+class BlockPoolReversed(_Block):
+    """The queue stands the other way round."""
+
+    def __init__(self, count, size):
+        super().__init__(count, size)
+        self.free = deque(range(count - 1, 0, -1))
+
+    def take(self, count):
+        if count > len(self.free):
+            raise ValueError(count)
+        taken = [self.free.pop() for _ in range(count)]
+        self.share(taken)
+        return taken
+
+    def put(self, block):
+        self.free.append(block)
+
+
+@WRONG("BlockPool")
+class BlockPoolPrivateCounts:
+    """Counts of its own; what others read stays 0."""
+
+    def __init__(self, count, size):
+        self.size, self.free, self.refs, self.counts = size, deque(range(1, count)), [0] * count, Counter()
+
+    def take(self, count):
+        if count > len(self.free):
+            raise ValueError(count)
+        taken = [self.free.popleft() for _ in range(count)]
+        self.share(taken)
+        return taken
+
+    def share(self, table):
+        self.counts.update(table)
+
+    def release(self, table):
+        if any(self.counts[block] < 1 for block in table):
+            raise ValueError(table)
+        self.counts.subtract(table)
+        self.free.extendleft(block for block in table if not self.counts[block])
+
+
 # -- ForkingPool ---------------------------------------------------------------------------------------
 
 
@@ -621,6 +664,14 @@ class PrefixIndexText(_Index):
         return ["".join(map(str, tokens[: (i + 1) * self.size])) for i in range(count)]
 
 
+@WRONG("PrefixIndex")
+class PrefixIndexOfFour(_Index):
+    """A block has four tokens whatever the size is."""
+
+    def __init__(self, size):
+        super().__init__(4)
+
+
 # -- CachingPool ---------------------------------------------------------------------------------------
 
 
@@ -800,8 +851,14 @@ def _step(pool, running, waiting, seats, budget, victim=-1, front=True, reset=Tr
     def schedule(request):
         nonlocal budget
         count = min(len(request.tokens) - request.done, room())
-        end = {"now": request.done + count, "late": request.done + count, "all": 10**6, "done": request.done}
-        if register in ("now", "all", "done"):
+        end = {
+            "now": request.done + count,
+            "prompts": request.done + count,
+            "late": request.done + count,
+            "all": 10**6,
+            "done": request.done,
+        }
+        if register in ("now", "all", "done") or register == "prompts" and request not in known:
             pool.index.add(request.table, request.tokens[: end[register]])
         plan.append((request, count))
         budget -= count
@@ -942,6 +999,7 @@ WRONG.add("step", _step, "budget ignored", limit_budget=False)
 WRONG.add("step", _step, "who does not fit is passed over", skip=True)
 WRONG.add("step", _step, "not registered", register="never")
 WRONG.add("step", _step, "registered before it is computed", register="all")
+WRONG.add("step", _step, "only new requests are registered", register="prompts")
 WRONG.add("step", _step, "registered one step late", register="done")
 WRONG.add("step", _step, "registered after all were admitted", register="late")
 WRONG.add("step", _step, "done moved on here", count_done=True)
@@ -949,6 +1007,18 @@ WRONG.add("step", _step, "blocks for the whole prompt", admit_all=True)
 WRONG.add("step", _step, "new requests first", new_first=True)
 WRONG.add("step", _step, "not tried again after a preemption", retry=False)
 WRONG.add("step", _step, "the tokens made so far are lost", forget_tokens=True)
+
+
+@WRONG("step")
+def step_reversed(pool, running, waiting, seats, budget):
+    """The latest request first, which may read what is not written yet."""
+    return _step(pool, running, waiting, seats, budget)[::-1]
+
+
+@WRONG("step")
+def step_ends(pool, running, waiting, seats, budget):
+    """Where the computed tokens end instead of how many they are."""
+    return [(request, request.done + n) for request, n in _step(pool, running, waiting, seats, budget)]
 
 
 @WRONG("step")
