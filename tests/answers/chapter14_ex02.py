@@ -229,6 +229,12 @@ def packing_along_inputs():
 
 
 @WRONG("packing")
+def packing_long_words():
+    """The right numbers in 64 bits: twice the memory."""
+    return lambda q: _pack(q).astype(np.int64), _unpack
+
+
+@WRONG("packing")
 def packing_only_one():
     """Nothing to take it out again."""
     return _pack
