@@ -2,7 +2,9 @@
 
 import contextlib
 import http.client
+import io
 import json
+import logging
 import re
 import resource
 import signal
@@ -19,8 +21,9 @@ SERVER = """
 import asyncio, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 from tf_study import serving
-serving.HEAD_SECONDS, serving.BODY_SECONDS, serving.DRAIN_SECONDS = 1, 5, 1
+serving.HEAD_SECONDS, serving.BODY_SECONDS, serving.DRAIN_SECONDS, serving.STALL_SECONDS = 1, 5, 1, 1
 
 def create():
     app = serving.application(4 * 2**20, {404: "없습니다."})
@@ -32,6 +35,23 @@ def create():
     @app.get("/large")
     async def large():
         return Response(bytes(2**25))
+
+    ended = []
+
+    @app.get("/endless")
+    async def endless():
+        async def parts():
+            try:
+                while True:
+                    yield bytes(2**16)
+                    await asyncio.sleep(0)
+            finally:
+                ended.append(1)
+        return StreamingResponse(parts())
+
+    @app.get("/ended")
+    async def count():
+        return len(ended)
 
     @app.post("/slow")
     async def slow(request: Request):
@@ -49,6 +69,49 @@ def create():
     return app
 
 serving.serve(create, "127.0.0.1", 0)
+"""
+# One with a life: it starts before it says its address, and ends only once somebody has asked for /end.
+LIVING = """
+import asyncio
+from fastapi import HTTPException
+from tf_study import serving
+from tf_study.errors import StudyError
+
+class Life:
+    draining, end = False, asyncio.Event()
+
+    async def start(self):
+        if {fails}:
+            raise StudyError("준비하지 못했습니다.")
+        print("시작", flush=True)
+        await asyncio.sleep({seconds})
+        print("준비", flush=True)
+
+    async def drain(self):
+        self.draining = True
+        print("정리", flush=True)
+        await self.end.wait()
+        print("끝", flush=True)
+
+life = Life()
+
+def create():
+    app = serving.application(1000, {{}})
+
+    @app.get("/state")
+    async def state():
+        if life.draining:
+            raise HTTPException(503)
+        return "ok"
+
+    @app.get("/end")
+    async def end():
+        life.end.set()
+        return "end"
+
+    return app
+
+serving.serve(create, "127.0.0.1", 0, life, 5)
 """
 OPENING = b'--b\r\nContent-Disposition: form-data; name="file"'
 FORM = "Content-Type: multipart/form-data; boundary=b"
@@ -164,6 +227,16 @@ def test_answer_that_is_not_taken(port):
             while part := connection.recv(2**20):
                 got += len(part)
         assert 0 < got < 2**25
+
+
+def test_stream_that_is_not_taken(port):
+    before = ask(port, "GET /ended")[1]
+    with connect(port) as connection:
+        connection.sendall(head("GET /endless"))
+        end = time.monotonic() + 10
+        while ask(port, "GET /ended")[1] == before and time.monotonic() < end:
+            time.sleep(0.1)
+        assert ask(port, "GET /ended")[1] == before + 1
 
 
 @pytest.mark.parametrize(
@@ -330,3 +403,75 @@ def test_accepted_requests_are_finished(end):
             connect(port)
         finish_posts(busy)
         process.wait(10)
+
+
+def living(seconds=0, fails=False):
+    return subprocess.Popen(
+        [sys.executable, "-c", LIVING.format(seconds=seconds, fails=fails)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_life_goes_before_and_after():
+    """While it drains, requests are still heard, so that they can be refused in its own words."""
+    process = living()
+    assert [process.stdout.readline() for _ in range(2)] == ["시작\n", "준비\n"]
+    port = int(re.search(r":(\d+)", process.stdout.readline()).group(1))
+    assert ask(port, "GET /state") == (200, "ok")
+    with contextlib.ExitStack() as stack:  # Its limit on connections is its own.
+        idle = [stack.enter_context(connect(port)) for _ in range(8)]
+        assert ask(port, "GET /state") == (200, "ok")
+        assert sum(not closed(connection) for connection in idle) < 5
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "정리\n"
+    assert ask(port, "GET /state") == (503, serving.SENTENCES[503])
+    assert ask(port, "GET /end") == (200, "end")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (-signal.SIGTERM, "끝\n", "")
+
+
+def closed(connection):
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_who_does_not_want_to_wait_for_the_end():
+    process = living()
+    for line in ("시작", "준비", "브라우저"):
+        assert process.stdout.readline().startswith(line)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "정리\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_start_that_is_interrupted_or_fails():
+    process = living(seconds=60)
+    assert process.stdout.readline() == "시작\n"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (-signal.SIGTERM, "", "")
+    out, err = living(fails=True).communicate(timeout=20)
+    assert out == "" and err.splitlines()[-1].endswith("준비하지 못했습니다.")
+
+
+def test_logging_of_others_goes_on(monkeypatch):
+    """What a program has set up for its log, absl's handler that closes its stream among it, is left alone."""
+
+    class Absl(logging.StreamHandler):
+        def close(self):
+            self.stream.close()
+            super().close()
+
+    handler = Absl(io.StringIO())
+    monkeypatch.setattr(serving._Server, "run", lambda self, sockets: None)
+    serving.serve(lambda: serving.application(100, {}), "127.0.0.1", 0)
+    assert not handler.stream.closed

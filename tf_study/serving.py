@@ -11,7 +11,9 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import h11
@@ -34,6 +36,7 @@ WAITING = 128  # to be accepted
 HEAD_SECONDS = 10  # for the head of a request to arrive, and for the client to take the last answer
 BODY_SECONDS = 60  # for the body
 DRAIN_SECONDS = 3  # in which a refused client may finish sending and read the refusal
+STALL_SECONDS = 30  # for a client to take something of an answer that is more than the system holds for it
 HEAD_BYTES = 16 * 2**10
 
 SENTENCES = {
@@ -78,7 +81,23 @@ def application(max_bytes: int, sentences: Mapping[int, str]) -> FastAPI:
     return app
 
 
-def serve(create_app: Callable[[], ASGIApp], host: str, port: int) -> None:
+class Life(Protocol):
+    """What an application does before its first request and after the signal to end."""
+
+    async def start(self) -> None:
+        """Prepare; connections are accepted afterwards."""
+
+    async def drain(self) -> None:
+        """Finish what is under way; meanwhile connections are still accepted, so that refusals can be sent."""
+
+
+def serve(
+    create_app: Callable[[], ASGIApp],
+    host: str,
+    port: int,
+    life: Life | None = None,
+    connections: int = CONNECTIONS,
+) -> None:
     """Serve an application until Ctrl+C or SIGTERM; requests under way are answered first.
 
     Bound to this computer alone, it answers no request for another host's name, which a foreign page could have
@@ -88,27 +107,31 @@ def serve(create_app: Callable[[], ASGIApp], host: str, port: int) -> None:
         create_app: called once the address is known to be free.
         host: the address to bind.
         port: 0 for any.
+        life: what goes before and after.
+        connections: at a time; each takes one of the process's descriptors.
 
     Raises:
-        StudyError: if the address cannot be used, or of ``create_app``.
+        StudyError: if the address cannot be used, of ``create_app``, or of ``life.start``.
     """
     with _listen(host, port) as listener:
         bound, number = listener.getsockname()[:2]
-        app = _Guard(create_app(), local=ipaddress.ip_address(bound).is_loopback)
+        app = _Guard(create_app(), ipaddress.ip_address(bound).is_loopback, connections)
         address = f"[{host}]" if ":" in host else host
-        print(f"브라우저에서 {address}:{number}을 여세요. 끝내려면 Ctrl+C를 누르세요.", flush=True)
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=type("_Limited", (_Protocol,), {"limit": connections}),
             ws="none",
+            lifespan="off",  # ``life`` is told of errors and signals, too.
             loop="asyncio",
             backlog=ACCEPTED,
             h11_max_incomplete_event_size=HEAD_BYTES,
+            log_config=None,  # uvicorn's would close the handlers of others, and absl's closes its stream with it.
             log_level="error",
             access_log=False,
         )
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl+C is the way to end it and no interruption.
-            _Server(config).run(sockets=[listener])
+            sentence = f"브라우저에서 {address}:{number}을 여세요. 끝내려면 Ctrl+C를 누르세요."
+            _Server(config, life, partial(print, sentence, flush=True)).run(sockets=[listener])
 
 
 class _BoundedBody:
@@ -147,8 +170,8 @@ class _BoundedBody:
 class _Guard:
     """Refuses foreign hosts (if ``local``), other origins' requests, and more requests than there is room for."""
 
-    def __init__(self, app: ASGIApp, local: bool):
-        self.app, self.local, self.running = app, local, 0
+    def __init__(self, app: ASGIApp, local: bool, limit: int = CONNECTIONS):
+        self.app, self.local, self.limit, self.running = app, local, limit, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -158,7 +181,7 @@ class _Guard:
             scope["method"] not in ("GET", "HEAD", "OPTIONS") and _is_foreign(headers)
         ):
             return await _refusal(403)(scope, receive, send)
-        if self.running >= CONNECTIONS:  # Clients that left may have requests under way.
+        if self.running >= self.limit:  # Clients that left may have requests under way.
             return await _refusal(503)(scope, receive, send)
         self.running += 1
         try:
@@ -170,10 +193,13 @@ class _Guard:
 class _Protocol(H11Protocol):
     """uvicorn's HTTP/1.1 with limits on connections and on the time that a request's head takes.
 
-    ``timer`` ends the connection if no request has come whole, or the last answer was not taken, by then.
+    ``timer`` ends the connection if no request has come whole, or the last answer was not taken, by then; ``stall``,
+    if the client takes nothing of an answer that goes on.
     """
 
+    limit = CONNECTIONS
     timer: asyncio.TimerHandle | None = None
+    stall: asyncio.TimerHandle | None = None
     refused = False
 
     @property
@@ -183,7 +209,7 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._expect_request()
-        if len(self.connections) > CONNECTIONS:  # The one that has waited longest for its request makes room.
+        if len(self.connections) > self.limit:  # The one that has waited longest for its request makes room.
             others = [other for other in self.connections if other is not self and other.idle]
             if others:
                 oldest = min(others, key=lambda other: other.timer.when())
@@ -199,11 +225,21 @@ class _Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.stall = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self.stall.cancel()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.timer.cancel()
+        if self.stall:
+            self.stall.cancel()
         sending = self.refused or self.conn.their_state is h11.SEND_BODY
         super().connection_lost(exc)
-        if exc is None and sending and len(self.tasks) < CONNECTIONS // 2:
+        if exc is None and sending and len(self.tasks) < self.limit // 2:
             task = self.loop.create_task(_drain(self.transport.get_extra_info("socket").dup()))
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)
@@ -234,10 +270,19 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, life: Life | None, ready: Callable[[], None]):
+        super().__init__(config)
+        self.life, self.ready = life, ready
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.life:
+            await self._unless(lambda: self.should_exit, self.life.start())
+            if self.should_exit:
+                return
         await super().startup(sockets)
         for listener in sockets:
             listener.listen(WAITING)  # asyncio lets no more wait than it accepts in one turn.
+        self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if under_way := sum(not connection.idle for connection in self.server_state.connections):
@@ -245,7 +290,19 @@ class _Server(uvicorn.Server):
                 f"받은 요청 {under_way}개를 마치고 끝냅니다. 바로 끝내려면 Ctrl+C를 누르세요.",
                 flush=True,
             )
+        if self.life:
+            await self._unless(lambda: self.force_exit, self.life.drain())
         await super().shutdown(sockets)
+
+    async def _unless(self, asked: Callable[[], bool], work: Awaitable[None]) -> None:
+        """Wait for work to end, or for the signal that ``asked`` tells of."""
+        task = asyncio.ensure_future(work)
+        while not (task.done() or asked()):
+            await asyncio.wait({task}, timeout=0.1)
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
 
 
 async def _drain(connection: socket.socket) -> None:
