@@ -437,7 +437,7 @@ def _expect_found(index, tokens: list[int], expected: list[int], case: str, why:
     expect(got == expected, f"{case}: {expected}여야 하는데 {got}입니다. {why}".rstrip())
 
 
-@problem("축출과 재사용", minutes=10)
+@problem("축출과 재사용", minutes=15)
 def CachingPool(answer):
     """Small cases that name the mistake, then random traces of requests with common beginnings."""
     text = list(range(1, 30))
@@ -611,7 +611,7 @@ def _schedule(server: _Server, seats: int, budget: int) -> list:
     return plan
 
 
-@problem("스케줄러", minutes=10)
+@problem("스케줄러", minutes=15)
 def step(answer):
     """Each rule in a case of its own, then whole services with few blocks, seats and tokens a step."""
     small = [[number] * 5 for number in range(5)]
