@@ -16,7 +16,7 @@ def build_parser() -> cli.Parser:
 
     command = commands.add_parser("serve", help="API와 대화 페이지를 엽니다")
     command.set_defaults(run="serve")
-    _add_model(command)
+    _add_model(command, ", 받지 않고 해 보려면 tiny")
     command.add_argument(
         "--engine", choices=ENGINES, default="auto",
         help="토큰을 계산하는 엔진. 기본값 auto는 GPU와 vLLM이 있으면 vllm, 없으면 xla",
@@ -119,10 +119,10 @@ def _add_address(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=cli.port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
+def _add_model(command: argparse.ArgumentParser, more: str = "") -> None:
     command.add_argument(
         "--model", default="smollm2", metavar="모델",
-        help="모델 폴더나 허브의 이름. 기본값은 smollm2, 받지 않고 해 보려면 tiny",
+        help=f"모델 폴더나 허브의 이름. 기본값은 smollm2{more}",
     )  # fmt: skip
 
 

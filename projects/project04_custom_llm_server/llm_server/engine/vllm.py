@@ -155,7 +155,7 @@ class VllmEngine:
         prompt, limit = generation.prompt, len(generation.prompt) + generation.max_tokens
         if not prompt or generation.max_tokens < 1 or limit > self.context:
             raise ValueError(f"1 to {self.context} tokens with the answer, not {limit}")
-        # vLLM without a tokenizer does not ask, and on a GPU a token out of range ends its process.
+        # vLLM without a tokenizer does not ask, and a token out of range ends its process.
         if not 0 <= min(prompt) <= max(prompt) < self._vocabulary:
             raise ValueError(f"tokens are numbers from 0 to {self._vocabulary - 1}")
         if self._open >= self.slots + self.waiting:
