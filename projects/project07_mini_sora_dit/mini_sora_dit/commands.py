@@ -62,12 +62,16 @@ def evaluate(options: argparse.Namespace) -> None:
     for frames in options.lengths or ():
         Wish(frames=frames)
     settings.check_seed(settings.check_seed(options.seed) + options.count - 1)
-    yardstick = evaluation.Yardstick(storage.read_card(options.model), options.count)
+    card = storage.read_card(options.model)
+    yardstick = evaluation.Yardstick(card, options.count)
     animator = storage.load_animator(options.model)
     numbers, shown = evaluation.evaluate(animator, yardstick, wish, options.seed)
     print(f"영상 {options.count}편, {_how(wish)}, 가이던스 {wish.guidance:g}")
     print(cli.table([_HEAD, *((evaluation.ROWS[name], *_cells(row)) for name, row in numbers.items())]))
     written = evaluation.save(numbers, shown, options.output)
+    if "progress" in card:
+        written.append(options.output / "training.png")
+        evaluation.write_figure(written[-1], evaluation.draw_training(card["progress"]))
     if options.sweep:
         found = evaluation.sweep(animator, yardstick, options.sweep, options.guidance, options.seed)
         lines = [(solver, f"{steps}", row) for solver, rows in found.items() for steps, row in rows.items()]

@@ -204,6 +204,24 @@ def draw_sweep(found: dict, yardstick: Yardstick) -> Figure:
     return figure
 
 
+def draw_training(progress: list[dict]) -> Figure:
+    """Return a figure of the quality of the clips that training looked at, against its steps.
+
+    Args:
+        progress: that of a card; of it, what is said of the transformer.
+    """
+    plots.use_style()
+    rows = [row for row in progress if row["stage"] == "transformer"]
+    names = [name for name in NAMES if name in rows[0]]
+    figure = Figure(figsize=(3 * len(names), 2.8), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        axis.plot([row["step"] for row in rows], [row[name] for row in rows], marker="o", markersize=3)
+        axis.set(
+            title=NAMES[name] + (" (픽셀)" if name == "motion" else ""), xlabel="학습 스텝", ylim=(0, None)
+        )
+    return figure
+
+
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG in one step."""
     cli.write(path, lambda part: figure.savefig(part, format="png", dpi=110))

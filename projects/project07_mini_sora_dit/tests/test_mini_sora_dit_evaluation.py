@@ -69,6 +69,16 @@ def test_psnr_by_hand():
     assert evaluation.psnr(np.zeros((1, 4)), np.full((1, 4), 0.2)) == pytest.approx(20)  # 10 log10(4 / 0.04)
 
 
+def test_training_is_drawn_measure_by_measure():
+    first = [{"stage": "autoencoder", "step": 5, "loss": 1.0, "psnr": 3.0}]
+    rows = [
+        {"stage": "transformer", "step": n, "loss": 0.1, "motion": 1 / n, "direction": 0.5} for n in (10, 20)
+    ]
+    motion, direction = evaluation.draw_training(first + rows).axes
+    assert (motion.get_title(), direction.get_title()) == ("움직임 오차 (픽셀)", "방향")
+    np.testing.assert_array_equal(motion.lines[0].get_data(), [[10, 20], [0.1, 0.05]])
+
+
 def test_other_clips_have_no_judge(trained):
     with pytest.raises(StudyError, match="심판은 움직이는 숫자만 알아보니 mnist로"):
         evaluation.Yardstick(storage.read_card(trained), 4)
