@@ -168,7 +168,7 @@ async def run(
     """Yield the report: the load of the machine, a row for each number of clients and each rate.
 
     Args:
-        address: of the server, with or without ``http://``.
+        address: of the server, with or without a scheme.
         clients: of closed loops.
         rates: requests a second of open loops, each of as many requests as the largest closed loop.
         prompt: tokens of each prompt.
@@ -180,7 +180,8 @@ async def run(
         StudyError: if there is no such server.
     """
     try:
-        url = httpx.URL(address if address.startswith(("http://", "https://")) else f"http://{address}")
+        url = httpx.URL(address if "://" in address else f"//{address}")
+        url = url if url.scheme else url.copy_with(scheme="http")
     except httpx.InvalidURL as error:
         raise StudyError(f"{address}은(는) 주소가 아니니 127.0.0.1:8000처럼 적으세요 ({error}).") from None
     headers = {"Authorization": f"Bearer {key}"} if key else {}
