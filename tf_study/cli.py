@@ -78,6 +78,14 @@ def port(text: str) -> int:
     return value
 
 
+def add_address(command: argparse.ArgumentParser) -> None:
+    """Give the command of a server ``--host`` and ``--port``."""
+    command.add_argument(
+        "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
+    )
+    command.add_argument("--port", type=port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
+
+
 def run(action: Callable[[], int | None], interrupted: str = "중단했습니다.") -> int:
     """Run a program; return its exit status.
 

@@ -6,13 +6,24 @@ A client that leaves takes its drawing with it: at the next step of the one unde
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from tf_study import serving
 from tf_study.errors import StudyError
+
+QUEUE = 8  # drawings at a time: one that runs, the others waiting
+MAX_BYTES = 4096  # of a request
+
+SENTENCES = {
+    404: "그런 주소는 없으니 /, /health, /draw 가운데 하나를 쓰세요.",
+    405: "쓸 수 없는 방식이니 /와 /health는 GET으로, /draw는 POST로 요청하세요.",
+    413: f"보낸 것이 한계 {MAX_BYTES // 2**10}kB를 넘으니 필요한 칸만 보내세요.",
+}
 
 
 def read_fields(body: bytes, fields: Mapping[str, type | tuple]) -> dict:
@@ -40,6 +51,41 @@ class Job:
     def __init__(self):
         self.cancelled = threading.Event()
         self.news: asyncio.Queue[dict | None] = asyncio.Queue()  # None: there is no more.
+
+
+def create_app(
+    page: str,
+    classes: Sequence[str],
+    job: Callable[[bytes], Job],
+    draw: Callable[[Job], Iterator[dict | None]],
+    full: str,
+) -> FastAPI:
+    """Return the application: ``GET /`` is the page, ``GET /health`` answers also while something is drawn, and
+    ``POST /draw`` takes JSON and answers with events whose data is JSON: ``{"waiting": n}`` while n drawings are before
+    it, then what ``draw`` tells. A refusal is ``{"detail": <a Korean sentence>}``.
+
+    Args:
+        classes: what can be drawn, for ``/health``.
+        job: makes a job of a request's body; raises StudyError if it is not what it has to be.
+        draw: as in :class:`Desk`.
+        full: the sentence for who comes when :data:`QUEUE` drawings run and wait.
+    """
+    app = serving.application(MAX_BYTES, SENTENCES | {429: full})
+    desk = Desk(draw, QUEUE)
+
+    @app.get("/")
+    async def show_page() -> HTMLResponse:
+        return serving.page(page)
+
+    @app.get("/health")
+    async def health() -> dict:
+        return {"status": "ok", "classes": list(classes), "drawing": len(desk.jobs)}
+
+    @app.post("/draw")
+    async def answer(request: Request) -> StreamingResponse:
+        return desk.answer(job(await request.body()))
+
+    return app
 
 
 class Desk:

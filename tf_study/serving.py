@@ -5,6 +5,7 @@ connections that holds, answers that arrive although the client is still sending
 """
 
 import asyncio
+import base64
 import contextlib
 import errno
 import ipaddress
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import h11
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -89,6 +90,22 @@ class Life(Protocol):
 
     async def drain(self) -> None:
         """Finish what is under way; meanwhile connections are still accepted, so that refusals can be sent."""
+
+
+def page(content: str, images: str = "data:") -> HTMLResponse:
+    """Return a page that may load nothing but itself and this server's answers.
+
+    Args:
+        images: where its pictures may come from.
+    """
+    policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    policy += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a picture's file, ``kind`` "png" or "gif", as a data URI."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
 def serve(

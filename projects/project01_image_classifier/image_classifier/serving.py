@@ -1,7 +1,6 @@
 """The web server: a page to drop a picture on, and the same as JSON."""
 
 import asyncio
-import base64
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +18,6 @@ from tf_study import serving
 WORKERS = min(4, os.cpu_count() or 1)  # pictures worked on at a time; others wait on the disk
 SHOWN = 256  # side of the overlay in pixels
 PAGE = Path(__file__).with_name("page.html")
-# The page needs nothing but itself and this server.
-POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-POLICY += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 SENTENCES = {
     400: "보낸 폼이 끊겼거나 깨졌거나 그림 하나보다 많은 것을 담았으니 그림 하나만 담아 다시 보내세요.",
@@ -63,7 +59,7 @@ def create_app(folder: Path) -> FastAPI:
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+        return serving.page(page, images="data: blob:")
 
     @app.get("/health")
     async def health() -> dict:
@@ -96,4 +92,4 @@ def serve(folder: Path, host: str, port: int) -> None:
 def _data_uri(picture) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return serving.data_uri("png", buffer.getvalue())

@@ -4,8 +4,6 @@ import re
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from image_classifier.__main__ import main
+from project_servers import served
 
 PROJECT = Path(__file__).resolve().parents[1]
 OPENING = b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n"
@@ -27,26 +26,10 @@ DROP = """bytes => {
 
 @pytest.fixture(scope="module")
 def server(trained):
-    """Start the command ``serve``; yield its port. It must end on Ctrl+C, without a word of complaint."""
-    command = [sys.executable, "-m", "image_classifier", "serve", str(trained), "--port", "0"]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        line = process.stdout.readline()
-        assert "브라우저에서 127.0.0.1:" in line, process.communicate()
-        port = int(re.search(r":(\d+)", line).group(1))
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health", timeout=30)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+    """The port of the command ``serve``, which ends on Ctrl+C."""
+    how = {"end": signal.SIGINT, "status": 0, "seconds": 30, "ending": 30}
+    with served(PROJECT, "image_classifier", str(trained), **how) as port:
         yield port
-    finally:
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (0, "", "")
 
 
 def test_eight_clients_at_once(server, pictures):

@@ -52,7 +52,7 @@ def build_parser() -> cli.Parser:
         "--keys", type=Path, metavar="파일",
         help="API 키와 한도를 적은 TOML 파일. 없으면 이 컴퓨터의 누구나 씁니다",
     )  # fmt: skip
-    _add_address(command)
+    cli.add_address(command)
 
     command = commands.add_parser("quantize", help="가중치를 AWQ로 4비트로 바꾸어 폴더에 저장합니다")
     command.set_defaults(run="quantize")
@@ -89,7 +89,7 @@ def build_parser() -> cli.Parser:
 
     command = commands.add_parser("doctor", help="이 컴퓨터에 무엇이 있고 없는지 봅니다")
     command.set_defaults(run="doctor")
-    _add_address(command)
+    cli.add_address(command)
     return parser
 
 
@@ -110,13 +110,6 @@ def _rate(text: str) -> float:
     if not 0 < rate < 1e4:
         raise argparse.ArgumentTypeError("0보다 크고 10000보다 작아야 합니다")
     return rate
-
-
-def _add_address(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
-    )
-    command.add_argument("--port", type=cli.port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
 
 
 def _add_model(command: argparse.ArgumentParser, more: str = "") -> None:

@@ -34,9 +34,6 @@ CONNECTIONS = 160  # of macOS's 256 descriptors
 MAX_BYTES = 2 * 2**20  # of a request
 SECONDS = 600  # that a request may take
 PAGE = Path(__file__).with_name("page.html")
-# The page needs nothing but itself and this server.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-POLICY += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 ADDRESSES = "/v1/chat/completions, /v1/completions, /v1/models, /health, /metrics"
 SENTENCES = {
     404: f"그런 주소는 없으니 {ADDRESSES} 가운데 하나를 쓰세요.",
@@ -430,7 +427,7 @@ def create_app(gateway: Gateway) -> FastAPI:
             "context": gateway.router.context,
         }
         content = page.replace("FACTS", json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"))
-        return HTMLResponse(content, headers={"Content-Security-Policy": POLICY})
+        return serving.page(content)
 
     @app.get("/health")
     async def health() -> JSONResponse:

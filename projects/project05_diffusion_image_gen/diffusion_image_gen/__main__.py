@@ -69,10 +69,7 @@ def build_parser() -> cli.Parser:
     command = commands.add_parser("serve", help="그림이 그려지는 것을 보는 웹 페이지를 엽니다")
     command.set_defaults(run="serve")
     _add_model(command)
-    command.add_argument(
-        "--host", default="127.0.0.1", metavar="주소", help="기본값은 이 컴퓨터만 여는 127.0.0.1"
-    )
-    command.add_argument("--port", type=cli.port, default=8000, metavar="N", help="포트 번호 (기본 8000)")
+    cli.add_address(command)
 
     command = commands.add_parser("bench", help="샘플러마다 초당 그림 수와 품질을 잽니다")
     command.set_defaults(run="bench")

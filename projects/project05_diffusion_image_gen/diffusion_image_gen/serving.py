@@ -3,15 +3,13 @@
 ``tf_study.drawing_queue`` draws one picture at a time and lets the others wait.
 """
 
-import base64
 import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi import FastAPI
 
 from diffusion_image_gen import storage
 from diffusion_image_gen.sampling import Painter
@@ -25,22 +23,12 @@ from diffusion_image_gen.settings import (
     check_seed,
 )
 from tf_study import drawing_queue, pictures, serving
+from tf_study.drawing_queue import QUEUE
 
-QUEUE = 8  # drawings at a time: one that runs, the others waiting
 EVENTS = 50  # pictures sent of one drawing, at most
 SHOWN = 280  # least side of a picture that is sent, in pixels
-MAX_BYTES = 4096  # of a request
 PAGE = Path(__file__).with_name("page.html")
-# The page needs nothing but itself and this server.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-POLICY += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-SENTENCES = {
-    404: "그런 주소는 없으니 /, /health, /draw 가운데 하나를 쓰세요.",
-    405: "쓸 수 없는 방식이니 /와 /health는 GET으로, /draw는 POST로 요청하세요.",
-    413: f"보낸 것이 한계 {MAX_BYTES // 2**10}kB를 넘으니 필요한 칸만 보내세요.",
-    429: f"그리고 있거나 기다리는 그림이 {QUEUE}개이니 잠시 뒤 다시 누르세요.",
-}
+FULL = f"그리고 있거나 기다리는 그림이 {QUEUE}개이니 잠시 뒤 다시 누르세요."
 FIELDS = {"class": str, "seed": int, "sampler": str, "steps": int, "guidance": (int, float)}
 
 
@@ -52,23 +40,10 @@ def create_app(painter: Painter) -> FastAPI:
     ``{"waiting": n}`` while n drawings are before it, then ``{"step", "steps", "picture": <data URI of a PNG>}``; the
     last has ``step`` equal to ``steps``. A refusal is ``{"detail": <a Korean sentence>}``.
     """
-    app = serving.application(MAX_BYTES, SENTENCES)
-    desk = drawing_queue.Desk(partial(steps_of, painter), QUEUE)
     page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps(_facts(painter), ensure_ascii=False))
-
-    @app.get("/")
-    async def show_page() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
-
-    @app.get("/health")
-    async def health() -> dict:
-        return {"status": "ok", "classes": list(painter.classes), "drawing": len(desk.jobs)}
-
-    @app.post("/draw")
-    async def draw(request: Request) -> StreamingResponse:
-        return desk.answer(Job(painter, await request.body()))
-
-    return app
+    return drawing_queue.create_app(
+        page, painter.classes, partial(Job, painter), partial(steps_of, painter), FULL
+    )
 
 
 def serve(folder: Path | None, host: str, port: int) -> None:
@@ -107,7 +82,7 @@ def data_uri(drawn: np.ndarray) -> str:
     """Return one picture (1, H, W, C), enlarged, as the data URI of a PNG."""
     scale = -(-SHOWN // drawn.shape[1])
     content = pictures.png(pictures.grid(np.clip(drawn, -1, 1), 1, scale, gap=0))
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    return serving.data_uri("png", content)
 
 
 def _facts(painter: Painter) -> dict:

@@ -1,14 +1,11 @@
 """The server: events as they happen, refusals, the queue, clients that leave; and the program with its page."""
 
-import asyncio
 import base64
 import io
 import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,24 +18,11 @@ from PIL import Image
 from diffusion_image_gen import serving
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Wish
+from project_servers import ask, check_full_queue, check_leaving, events, served
 from tf_study import pictures as files
 
 PROJECT = Path(__file__).resolve().parents[1]
 ASKED = {"class": "나", "seed": 5, "sampler": "ddim", "steps": 4, "guidance": 2}
-
-
-def events(text):
-    return [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
-
-
-def ask(app, *bodies):
-    """POST each body to /draw, one after the other, without a network."""
-
-    async def talk():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return [await client.post("/draw", content=body) for body in bodies]
-
-    return asyncio.run(talk())
 
 
 @pytest.fixture
@@ -96,101 +80,20 @@ class Slow:
 
 def test_a_full_queue_refuses_and_health_answers(painter):
     slow = Slow(painter)
-    app = serving.create_app(slow)
-
-    async def talk():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            waiting = [asyncio.create_task(client.post("/draw", json=ASKED)) for _ in range(serving.QUEUE)]
-            while (await client.get("/health")).json()["drawing"] < serving.QUEUE:
-                await asyncio.sleep(0.01)
-            refused = await client.post("/draw", json=ASKED)
-            assert refused.status_code == 429 and refused.headers["retry-after"] == "2"
-            assert refused.json()["detail"].endswith("잠시 뒤 다시 누르세요.")
-            for _ in range(4 * serving.QUEUE):
-                slow.go.release()
-            replies = await asyncio.gather(*waiting)
-            assert (await client.get("/health")).json()["drawing"] == 0
-            return replies
-
-    for place, reply in enumerate(asyncio.run(talk())):
-        told = events(reply.text)
-        assert [news["waiting"] for news in told if "waiting" in news] == list(range(place, -1, -1))
-        assert told[-1]["step"] == 4
-
-
-def leave(app, body, when):
-    """POST ``body`` and go away once ``when(messages)`` is true."""
-    gone = asyncio.Event()
-    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
-    scope |= {"method": "POST", "path": "/draw", "raw_path": b"/draw", "query_string": b"", "scheme": "http"}
-    scope["headers"], told = [], []
-
-    async def receive():
-        if not told and not gone.is_set():
-            gone.set()
-            return {"type": "http.request", "body": body, "more_body": False}
-        while not when(told):
-            await asyncio.sleep(0.01)
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        told.append(message)
-
-    return app(scope, receive, send)
+    check_full_queue(serving.create_app(slow), slow, ASKED)
 
 
 def test_who_leaves_takes_the_drawing_along(painter):
     slow = Slow(painter)
-    app = serving.create_app(slow)
-
-    def body(seed, steps):
-        return json.dumps(ASKED | {"seed": seed, "steps": steps}).encode()
-
-    async def talk():
-        first = asyncio.create_task(leave(app, body(1, 1000), lambda told: slow.steps == 3))
-        while not slow.started:
-            await asyncio.sleep(0.01)
-        second = asyncio.create_task(leave(app, body(2, 5), lambda told: len(told) == 2))  # while it waits
-        await asyncio.wait_for(second, 30)
-        for _ in range(3):
-            slow.go.release()
-        await asyncio.wait_for(first, 30)
-        slow.go.release()  # The step that was under way.
-        third = asyncio.create_task(leave(app, body(3, 2), lambda told: False))
-        for _ in range(2):
-            slow.go.release()
-        await asyncio.wait_for(third, 30)
-
-    asyncio.run(talk())
-    assert slow.started == [1, 3] and slow.steps == 6
+    check_leaving(serving.create_app(slow), slow, ASKED, steps=1000, seconds=30)
 
 
 @pytest.fixture(scope="module")
 def server():
-    """Start the command ``serve`` with the course's model; yield its port. SIGTERM must end it without complaint."""
-    command = [sys.executable, "-m", "diffusion_image_gen", "serve", "--port", "0"]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        line = process.stdout.readline()
-        assert "브라우저에서 127.0.0.1:" in line, process.communicate()
-        port = int(re.search(r":(\d+)", line).group(1))
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health", timeout=30)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+    """The port of the command ``serve`` with the course's model. uvicorn ends as SIGTERM would have ended it."""
+    how = {"end": signal.SIGTERM, "status": -signal.SIGTERM, "seconds": 30, "ending": 60}
+    with served(PROJECT, "diffusion_image_gen", **how) as port:
         yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (
-        -signal.SIGTERM,
-        "",
-        "",
-    )  # uvicorn ends as the signal would have
 
 
 def test_a_client_that_hangs_up(server):
