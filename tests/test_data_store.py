@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tf_study import data, diffusion, video
+from tf_study import data, diffusion, manners, video
 from tf_study.data import quantization, store, unseen
 from tf_study.errors import StudyError
 from tf_study.models.causal_vae import CausalAutoencoder
@@ -48,6 +48,7 @@ LOADERS = {
     "diffusion/video_judge.npz": checkpoint("video_judge", diffusion.Classifier, video.CROP),
     "diffusion/video_autoencoder.npz": checkpoint("video_autoencoder", CausalAutoencoder),
     "diffusion/video_dit.npz": checkpoint("video_dit", VideoDiT),
+    "manners/answering.npz": manners.load,
     "quantization/layer.npz": quantization.layer,
     "quantization/llmcompressor.npz": quantization.codes,
     "quantization/table.json": quantization.table,

@@ -246,8 +246,5 @@ def load_weights(model: keras.Model, name: str) -> keras.Model:
     Raises:
         StudyError: if the file is missing or not what the manifest says.
     """
-    keys = tuple(f"w{index}" for index in range(len(model.weights)))
-    saved = fetch.read_npz(store.path(f"diffusion/{name}.npz"), keys)
-    for weight, value in zip(model.weights, saved.values(), strict=True):
-        weight.assign(value.astype(np.float32))
+    fetch.read_weights(model, store.path(f"diffusion/{name}.npz"))
     return model

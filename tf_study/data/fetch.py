@@ -328,6 +328,17 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise damaged(path) from error
 
 
+def read_weights(model, path: Path) -> None:
+    """Fill a Keras model with the weights ``w0``, ``w1``, ... of an npz file, in the order of ``model.weights``.
+
+    Raises:
+        StudyError: if the file is not a whole npz file with these keys.
+    """
+    saved = read_npz(path, tuple(f"w{index}" for index in range(len(model.weights))))
+    for weight, value in zip(model.weights, saved.values(), strict=True):
+        weight.assign(value.astype(np.float32))
+
+
 def read_idx(path: Path) -> np.ndarray:
     """Return the uint8 array of a gzip-compressed idx file, the format of MNIST and Fashion-MNIST.
 

@@ -249,3 +249,22 @@ def load_torch(model: Llama, state: Mapping) -> None:
         block.feed_forward.load_torch({name.split(".", 4)[4]: state.pop(name) for name in inner})
     if state:
         raise ValueError(f"left over in the state dict: {sorted(state)}")
+
+
+def torch_state(model: Llama) -> dict[str, np.ndarray]:
+    """Return the weights as the state dict of a ``LlamaForCausalLM``, as NumPy arrays: the inverse of :func:`load_torch`.
+
+    Only for models with the feed-forward and attention layers of this module.
+    """
+    embedding = model.embedding.embeddings.numpy()
+    state = {"model.embed_tokens.weight": embedding, "model.norm.weight": model.norm.gain.numpy()}
+    state["lm_head.weight"] = model.head.kernel.numpy().T if model.head else embedding
+    for index, block in enumerate(model.blocks):
+        prefix, a, f = f"model.layers.{index}.", block.attention, block.feed_forward
+        state[f"{prefix}input_layernorm.weight"] = block.attention_norm.gain.numpy()
+        state[f"{prefix}post_attention_layernorm.weight"] = block.feed_forward_norm.gain.numpy()
+        for letter, layer in zip("qkvo", (a.query, a.key, a.value, a.out), strict=True):
+            state[f"{prefix}self_attn.{letter}_proj.weight"] = layer.kernel.numpy().T
+        for name, layer in (("gate", f.gate), ("up", f.up), ("down", f.down)):
+            state[f"{prefix}mlp.{name}_proj.weight"] = layer.kernel.numpy().T
+    return state
