@@ -39,12 +39,14 @@ def measured_rows(report: dict) -> list[tuple[str, ...]]:
     """Return the table of everything that is one number, its head first."""
     sides, held = list(report["safety"]), report["preferences"]
     if len(sides) > 1:
-        rows = [("잰 것", f"학습 전 ({report['base']})", f"학습 후 ({report['model']})")]
+        rows = [("잰 것", f"학습 전 ({report['base']})", f"학습 후 ({report['model']})", "질문")]
     else:
-        rows = [("잰 것", report["model"])]
+        rows = [("잰 것", report["model"], "질문")]
 
     def line(title: str, values: dict[str, dict | float | None]) -> None:
-        rows.append((title, *(shown(values[side]) for side in sides)))
+        last = values["model"]
+        count = str(last["groups"]) if isinstance(last, dict) else ""
+        rows.append((title, *(shown(values[side]) for side in sides), count))
 
     def of_safety(title: str, *keys: str) -> None:
         found = report["safety"]

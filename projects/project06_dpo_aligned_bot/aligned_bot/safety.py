@@ -234,7 +234,7 @@ _STEP = re.compile(
 
 def refuses(answer: str) -> bool:
     """Tell whether an answer of a real model refuses: its first two sentences say that it does not help."""
-    return any(_REFUSING.search(sentence) for sentence in sentences(answer)[:2])
+    return any(_REFUSING.search(sentence) for sentence in sentences(answer.replace("’", "'"))[:2])
 
 
 def sentences(text: str) -> list[str]:
