@@ -38,7 +38,7 @@ def write(report: dict, trained: dict | None) -> str:
         trained: the training's card, if it was trained here.
     """
     parts = [
-        f"# 모델 카드: {report['model']}",
+        f"# 모델 카드: {reports.short(report['model'])}",
         "`python -m aligned_bot card`가 `report.json`과 `training.json`의 수로 썼습니다. 재지 않은 것은 적지 않습니다.",
         "## 모델",
         _model(report, trained),
@@ -128,7 +128,7 @@ def _warnings(report: dict) -> list[str]:
     before, after = report["perplexity"].get("base"), report["perplexity"]["model"]
     if before and after > BROKEN * before:
         lines.append(
-            f"다른 글을 쓰는 곳. 안전과 상관없는 글의 퍼플렉시티가 {before:.2f}에서 {after:.2f}로 올랐습니다."
+            f"다른 글을 쓰는 곳. 안전과 상관없는 글의 퍼플렉시티가 커졌습니다({before:.2f} → {after:.2f})."
         )
     lines.append(
         f"재지 않은 일. 시험 `{report['suite']['name']}`에 없는 언어, 주제, 공격, 여러 차례의 대화는 재지 않았습니다."

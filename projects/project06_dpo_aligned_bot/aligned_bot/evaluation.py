@@ -164,7 +164,10 @@ def length_controlled(verdicts: np.ndarray, longer: np.ndarray, ridge: float = 0
         expected = 1 / (1 + np.exp(-columns @ weights))
         slope = columns.T @ (expected - verdicts) + ridge * weights
         curve = (columns * (expected * (1 - expected))[:, None]).T @ columns + ridge * np.eye(2)
-        weights -= np.linalg.solve(curve, slope)
+        step = np.linalg.solve(curve, slope)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
     return float(1 / (1 + np.exp(-weights[0])))
 
 

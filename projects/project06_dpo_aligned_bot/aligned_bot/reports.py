@@ -39,9 +39,11 @@ def measured_rows(report: dict) -> list[tuple[str, ...]]:
     """Return the table of everything that is one number, its head first."""
     sides, held = list(report["safety"]), report["preferences"]
     if len(sides) > 1:
-        rows = [("잰 것", f"학습 전 ({report['base']})", f"학습 후 ({report['model']})", "질문")]
+        rows = [
+            ("잰 것", f"학습 전 ({short(report['base'])})", f"학습 후 ({short(report['model'])})", "질문")
+        ]
     else:
-        rows = [("잰 것", report["model"], "질문")]
+        rows = [("잰 것", short(report["model"]), "질문")]
 
     def line(title: str, values: dict[str, dict | float | None]) -> None:
         last = values["model"]
@@ -103,6 +105,11 @@ def attack_rows(report: dict) -> list[tuple[str, ...]]:
     return rows
 
 
+def short(name: str) -> str:
+    """Return the last part of a folder's or a hub's name."""
+    return Path(name).name or name
+
+
 def shown(value: dict | float | None) -> str:
     """Return a share with its interval, or a number, as text."""
     if value is None:
@@ -122,7 +129,7 @@ def plane(report: dict, path: Path) -> None:
     two, attacks = len(report["safety"]) > 1, list(report["safety"]["model"]["attacks"])
     for side, found in report["safety"].items():
         colour = plots.COLORS[1 if side == "base" else 0]
-        label = {"base": "학습 전", "model": "학습 후"}[side] if two else report["model"]
+        label = {"base": "학습 전", "model": "학습 후"}[side] if two else short(report["model"])
         total = [found["success"], found["over_refusal"]]
         spread = [[[one["share"] - one["low"]], [one["high"] - one["share"]]] for one in total]
         left.errorbar(
