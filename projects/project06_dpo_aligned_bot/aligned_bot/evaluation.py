@@ -263,7 +263,7 @@ def run(options: argparse.Namespace) -> None:
         raise StudyError(f"{options.model}은(는) 폴더가 아니니 보고서를 저장할 폴더를 --output으로 주세요.")
     trained = settings.read_card(folder) if (folder / settings.CARD).is_file() else None
     bot = bots.load(options.model)
-    name = options.base or (bots.base_of(folder) if (folder / bots.ADAPTER).is_file() else None)
+    name = options.base or _base(folder, trained)
     base = bots.load(name) if name else None
     suite = safety.load(options.suite or safety.suits(bot.tokenizer), options.count)
     source = options.data or (trained["data"] if trained else safety.DATA.get(suite.name))
@@ -281,12 +281,19 @@ def run(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _base(folder: Path, trained: dict | None) -> str | None:
+    """Return what a folder was trained from: an adapter names it, what was merged keeps the training's card."""
+    if (folder / bots.ADAPTER).is_file():
+        return bots.base_of(folder)
+    return trained["settings"]["base"] if trained else None
+
+
 def _held_out(source: str | None, trained: dict | None) -> tuple[list[Row], list[str]]:
     """Return held-out pairs, and the questions that the bot has learnt from; none of the former is like the latter."""
     if source is None:
         return [], []
     found = data.load(source)
-    pairs = [pair for pair in found.pairs("held_out") if not pair.given]
+    pairs = [row for row in found.held_out if row.rejected and not row.given]
     if trained is None:
         return pairs, []
     learnt = found if trained["data"] == source else data.load(trained["data"])

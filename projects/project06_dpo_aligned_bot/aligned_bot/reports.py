@@ -10,7 +10,7 @@ from tf_study.errors import StudyError
 
 REPORT, ANSWERS, PLANE = "report.json", "answers.jsonl", "plane.png"
 REFERENCE = "reference"  # the judge that is a program
-SEPARABLE = 0.05  # If fewer decided questions go to the shorter answer, length and content say the same.
+SEPARABLE = 0.1  # If fewer decided questions go to the shorter answer, length and content say the same.
 PARTS = (
     "model",
     "base",
@@ -83,10 +83,10 @@ def won(fought: dict) -> str:
         f"같은 판정 {fought['consistent']['share']:.0%}, 앞의 답을 고른 비율 {fought['first']:.2f}, "
         f"답의 길이 {fought['length']:.2f}배."
     )
-    longer = fought["longer_wins"]
-    if longer and not SEPARABLE <= longer["share"] <= 1 - SEPARABLE:
-        which = "긴" if longer["share"] > 0.5 else "짧은"
-        text += f" 승부가 난 질문은 거의 모두 더 {which} 답이 이겨서, 길이와 내용의 몫을 나눌 수 없습니다."
+    if longer := fought["longer_wins"]:
+        text += f" 승부가 난 질문의 {longer['share']:.0%}에서 더 긴 답이 이겼습니다."
+        if not SEPARABLE <= longer["share"] <= 1 - SEPARABLE:
+            text += " 그래서 길이와 내용의 몫을 나눌 수 없습니다."
     return text
 
 

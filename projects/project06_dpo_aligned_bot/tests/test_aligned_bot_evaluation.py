@@ -27,7 +27,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def pairs():
-    return data.load("world").pairs("held_out")
+    return list(data.load("world").held_out)
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +316,7 @@ def test_pairs_of_another_file_are_compared_with_what_was_learnt(tmp_path):
     lines = [{"prompt": prompt, "chosen": "가", "rejected": "나"} for prompt in prompts]
     path = tmp_path / "own.jsonl"
     path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
-    held_out = {pair.prompt for pair in data.load(str(path)).pairs("held_out")}
+    held_out = {pair.prompt for pair in data.load(str(path)).held_out}
     learnt = {row.prompt for row in world.train}
     assert held_out & learnt  # Without the comparison they would be asked.
     kept, _ = evaluation._held_out(str(path), {"data": "world", "fingerprint": world.fingerprint()})
