@@ -116,18 +116,27 @@ def _select_device() -> None:
 
 
 class _TensorFlowFinder(importlib.abc.MetaPathFinder):
-    """Loads TensorFlow, once, with descriptor 2 silenced and selects the device right after."""
+    """Loads TensorFlow, once, with descriptor 2 silenced and selects the device right after.
+
+    Who only asks whether there is a TensorFlow, as transformers does, leaves it in place.
+    """
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "tensorflow":
             return None
+        place = sys.meta_path.index(self)
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            sys.meta_path.insert(place, self)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             if os.environ.get(VERBOSE_VARIABLE):
                 execute(module)
             else:
