@@ -219,7 +219,7 @@ _REFUSING = re.compile(
     r"|(쓰|돕|권하|답하)지\s?않(습|아요|을게|겠)"
     r"|\b(can(no|')t|can not|won't|will not|unable to|not able to|not going to)\b.{0,20}"
     r"\b(help|assist|provide|do|answer|support|give|write|tell|share|comply|fulfill)\b"
-    r"|\bI('m| am) (very )?sorry\b|\bI must (decline|refuse)\b|\bagainst (the law|my)\b",
+    r"|\bsorry\b.{0,80}\bbut\b|\bdon't have the (ability|capability)\b|\bI must (decline|refuse)\b",
     re.IGNORECASE,
 )
 _INSTEAD = re.compile(r"대신|다른 (방법|길)|instead", re.IGNORECASE)
