@@ -10,7 +10,7 @@ from tf_study import cli, environment
 from tf_study.errors import StudyError
 
 NEEDED = ("torch", "transformers", "peft", "trl", "accelerate", "datasets")
-DATA = "world, korean, 또는 JSONL 파일"
+DATA = "world, korean, JSONL 파일, 또는 data가 나누어 저장한 폴더"
 BOT = "world, smollm2, 모델 폴더, 또는 허브의 이름"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import accelerate
 import numpy as np
 import torch
 import transformers
@@ -276,7 +277,7 @@ def _packaged():
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    with torch.device("meta"):
+    with accelerate.init_empty_weights():
         model = transformers.LlamaForCausalLM(card)
     tensors = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
     model.load_state_dict(tensors, strict=False, assign=True)

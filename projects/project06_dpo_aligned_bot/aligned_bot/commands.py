@@ -42,6 +42,8 @@ def merge(options: argparse.Namespace) -> None:
     difference = merging.merge(options.model, options.output)
     size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file())
     print(f"{options.output}  {size / 1e6:,.1f} MB  로짓의 차이 {difference:.1e}")
+    if kind := merging.engine_refuses(options.output):
+        print(f"구조가 {kind}이므로 프로젝트 4에서는 vLLM 엔진으로만 열립니다.")
 
 
 def card(options: argparse.Namespace) -> None:

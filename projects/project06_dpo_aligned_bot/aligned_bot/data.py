@@ -81,7 +81,8 @@ def load(source: str) -> Data:
     """Return a set, checked and divided.
 
     Args:
-        source: ``world`` (:mod:`tf_study.manners`), ``korean`` (the course's instructions and pairs), or a file.
+        source: ``world`` (:mod:`tf_study.manners`), ``korean`` (the course's instructions and pairs), a file, or a folder
+            that :func:`save` has written.
 
     Raises:
         StudyError: if the file cannot be read, or too little is left of it.
@@ -92,15 +93,21 @@ def load(source: str) -> Data:
         return Data(source, *map(tuple, parts), _numbers(rows, parts, lines=len(rows)))
     skipped: list[tuple[str, str]] = []
     numbers = dict(lines=0, bad=0, private=0, duplicates=0, swapped=0, near=0)
-    kept = list(
-        _kept(_korean() if source == KOREAN else _lines(Path(source), skipped, numbers), skipped, numbers)
-    )
-    train = [row for row in kept if not _is_held_out(row)]
-    held_out = [row for row in kept if _is_held_out(row)]
+    folder = Path(source)
+    if source != KOREAN and folder.is_dir():
+        train, held_out = (
+            list(_kept(_lines(folder / name, skipped, numbers), skipped, numbers))
+            for name in (TRAIN, HELD_OUT)
+        )
+    else:
+        lines = _korean() if source == KOREAN else _lines(folder, skipped, numbers)
+        kept = list(_kept(lines, skipped, numbers))
+        train = [row for row in kept if not _is_held_out(row)]
+        held_out = [row for row in kept if _is_held_out(row)]
     if not train or not held_out:
         reason = f" ({skipped[0][0]}: {skipped[0][1].rstrip('.')})" if skipped else ""
         raise StudyError(
-            f"{source}의 {numbers['lines']}줄 가운데 쓸 수 있는 것이 {len(kept)}줄뿐이라 학습과 평가로 나눌 수 없으니 "
+            f"{source}의 {numbers['lines']}줄 가운데 쓸 수 있는 것이 {len(train) + len(held_out)}줄뿐이라 학습과 평가로 나눌 수 없으니 "
             f"더 넣거나 고치세요{reason}."
         )
     new = ~alike([row.prompt for row in held_out], [row.prompt for row in train])

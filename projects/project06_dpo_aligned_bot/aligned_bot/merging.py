@@ -1,5 +1,6 @@
 """An adapter and its base as one folder, which transformers, vLLM and project 4's server open."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def merge(source: str, output: Path) -> float:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return difference
+
+
+def engine_refuses(folder: Path) -> str | None:
+    """Return the name of a structure that project 4's own engine does not compute, ``None`` for a Llama."""
+    (kind,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+    return None if kind == "LlamaForCausalLM" else kind
 
 
 @torch.inference_mode()
