@@ -1,0 +1,51 @@
+"""Talking to the bot in a terminal."""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+
+from aligned_bot.bot import Bot
+from aligned_bot.filters import Filters
+from tf_study.errors import StudyError
+
+MARKS = {"done": "", "input": "  [질문 필터]", "output": "  [답 필터]"}
+
+
+def run(arguments: Namespace) -> None:
+    """Talk as the command line says, until an empty line or the end of the input."""
+    from aligned_bot import bot, filters
+
+    print("질문을 적고 Enter를 누르세요. 빈 줄을 넣으면 끝납니다.")
+    talk(bot.load(arguments.model), filters.of(arguments), _lines(), arguments.limit, arguments.temperature)
+
+
+def talk(
+    bot: Bot,
+    filters: Filters,
+    questions: Iterable[str],
+    limit: int = 256,
+    temperature: float = 0.0,
+    tell: Callable[[str], None] = lambda text: print(text, end="", flush=True),
+) -> None:
+    """Answer questions one after the other, each by itself; a question that is too long gets a sentence."""
+    for number, question in enumerate(questions):
+        options = {"temperature": temperature, "seed": number, "limit": limit}
+        try:
+            bot.prompt(question)
+        except StudyError as error:
+            tell(f"{error}\n")
+            continue
+        tell("봇: ")
+        for piece in filters.reply(question, lambda: bot.stream(question, **options)):
+            tell(piece.text + (MARKS[piece.end] + "\n" if piece.end else ""))
+
+
+def _lines() -> Iterable[str]:
+    while True:
+        try:
+            line = input("나: ").strip()
+        except EOFError:
+            print()
+            return
+        if not line:
+            return
+        yield line

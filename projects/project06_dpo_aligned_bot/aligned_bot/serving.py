@@ -1,0 +1,149 @@
+"""The web server: a page to talk to the bot, whose answers come as server-sent events, and what it counts.
+
+``tf_study.drawing_queue`` lets one answer be made at a time and the others wait; who leaves takes the answer along.
+"""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import prometheus_client
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+
+from aligned_bot.bot import Bot
+from aligned_bot.filters import Filters
+from tf_study import drawing_queue, serving
+from tf_study.drawing_queue import QUEUE, Desk
+from tf_study.errors import StudyError
+
+MAX_BYTES = 2**15  # of a request
+MOST_TURNS = 40
+PAGE = Path(__file__).with_name("page.html")
+SENTENCES = {
+    404: "그런 주소는 없으니 /, /chat, /health, /metrics 가운데 하나를 쓰세요.",
+    405: "쓸 수 없는 방식이니 /chat은 POST로, 나머지는 GET으로 요청하세요.",
+    413: f"대화가 한계 {MAX_BYTES // 2**10}kB를 넘으니 새 대화를 시작하세요.",
+    429: f"답하고 있거나 기다리는 질문이 {QUEUE}개이니 잠시 뒤 다시 보내세요.",
+}
+FIELDS = {"messages": list, "temperature": (int, float), "seed": int}
+
+
+def run(arguments: Namespace) -> None:
+    """Serve as the command line says, until Ctrl+C."""
+    from aligned_bot import bot, filters
+
+    def app() -> FastAPI:
+        return create_app(bot.load(arguments.model), filters.of(arguments), arguments.limit)
+
+    serving.serve(app, arguments.host, arguments.port)
+
+
+def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
+    """Return the application.
+
+    ``GET /`` is the page, ``GET /health`` answers also while others are answered, ``GET /metrics`` is Prometheus' text.
+    ``POST /chat`` takes JSON with ``messages`` (``role`` user and assistant in turns, the last a question),
+    ``temperature`` and ``seed``, and answers with events whose data is JSON: ``{"waiting": n}`` while n answers are before
+    it, ``{"text": ...}``, and last ``{"end": "done" | "input" | "output"}``. A refusal of the server is
+    ``{"detail": <a Korean sentence>}``.
+
+    Args:
+        bot: answers.
+        filters: before and behind it.
+        limit: tokens of an answer, at most.
+    """
+    app, counts = serving.application(MAX_BYTES, SENTENCES), Counts()
+    desk = Desk(partial(_reply, bot, filters, limit, counts), QUEUE)
+    page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps({"model": bot.name}, ensure_ascii=False))
+
+    @app.get("/")
+    async def show_page() -> HTMLResponse:
+        return serving.page(page)
+
+    @app.get("/health")
+    async def health() -> dict:
+        return {"status": "ok", "model": bot.name, "answering": len(desk.jobs)}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        counts.open.set(len(desk.jobs))
+        content = prometheus_client.generate_latest(counts.registry)
+        return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    @app.post("/chat")
+    async def answer(request: Request) -> StreamingResponse:
+        return desk.answer(Job(bot, await request.body()))
+
+    return app
+
+
+class Job(drawing_queue.Job):
+    """What somebody asked.
+
+    Raises:
+        StudyError: if the request is not what it has to be, or too long for the model.
+    """
+
+    def __init__(self, bot: Bot, body: bytes):
+        super().__init__()
+        asked = drawing_queue.read_fields(body, FIELDS)
+        self.messages, self.temperature, self.seed = (asked[name] for name in FIELDS)
+        if not _is_conversation(self.messages):
+            raise StudyError("messages에 user와 assistant의 말을 번갈아 적고 user의 질문으로 끝내세요.")
+        if len(self.messages) > MOST_TURNS:
+            raise StudyError(f"대화가 {MOST_TURNS}번을 넘으니 새 대화를 시작하세요.")
+        if not 0 <= self.temperature <= 2:
+            raise StudyError("temperature에 0부터 2까지의 수를 적으세요.")
+        if not 0 <= self.seed < 2**32:
+            raise StudyError("seed에 0부터 4294967295까지의 정수를 적으세요.")
+        bot.prompt(self.messages)  # Too long is refused here.
+
+
+class Counts:
+    """What Prometheus reads; nothing of what was said."""
+
+    def __init__(self):
+        self.registry = prometheus_client.CollectorRegistry()
+        named = {"registry": self.registry}
+        self.answers = prometheus_client.Counter(
+            "bot_answers", "Answers by how they ended: done, input, output (filters), left, failed.", ["end"], **named
+        )
+        self.open = prometheus_client.Gauge("bot_open_requests", "Answered or waiting at the moment.", **named)
+        self.first = prometheus_client.Histogram("bot_first_text_seconds", "From its turn to the first text.", **named)
+        self.whole = prometheus_client.Histogram("bot_answer_seconds", "From its turn to the end.", **named)
+
+
+def _is_conversation(messages: list) -> bool:
+    wanted = [("user", "assistant")[number % 2] for number in range(len(messages))]
+    return len(messages) % 2 == 1 and all(
+        isinstance(message, dict)
+        and message.keys() == {"role", "content"}
+        and message["role"] == role
+        and isinstance(message["content"], str)
+        and message["content"].strip()
+        for message, role in zip(messages, wanted, strict=True)
+    )
+
+
+def _reply(bot: Bot, filters: Filters, limit: int, counts: Counts, job: Job) -> Iterator[dict | None]:
+    """Answer a job; what it yields is told to who waits, as :class:`Desk` wants it."""
+    start, first, end = time.monotonic(), True, "failed"
+    options = {"temperature": job.temperature, "seed": job.seed, "limit": limit}
+    try:
+        for piece in filters.reply(job.messages[-1]["content"], lambda: bot.stream(job.messages, **options)):
+            if piece.text and first:
+                counts.first.observe(time.monotonic() - start)
+                first = False
+            if piece.end:
+                end = piece.end
+            yield ({"text": piece.text} if piece.text else {}) | ({"end": piece.end} if piece.end else {}) or None
+    except GeneratorExit:
+        end = "left"
+        raise
+    finally:
+        counts.answers.labels(end).inc()
+        counts.whole.observe(time.monotonic() - start)
