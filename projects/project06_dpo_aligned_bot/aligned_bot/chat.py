@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from aligned_bot.bot import Bot
 from aligned_bot.filters import Filters
@@ -35,7 +36,7 @@ def talk(
             tell(f"{error}\n")
             continue
         tell("봇: ")
-        for piece in filters.reply(question, lambda: bot.stream(question, **options)):
+        for piece in filters.reply(question, partial(bot.stream, question, **options)):
             tell(piece.text + (MARKS[piece.end] + "\n" if piece.end else ""))
 
 

@@ -20,16 +20,15 @@ from tf_study import drawing_queue, serving
 from tf_study.drawing_queue import QUEUE, Desk
 from tf_study.errors import StudyError
 
-MAX_BYTES = 2**15  # of a request
-MOST_TURNS = 40
+MAX_BYTES = 2**14  # of a request
 PAGE = Path(__file__).with_name("page.html")
 SENTENCES = {
     404: "그런 주소는 없으니 /, /chat, /health, /metrics 가운데 하나를 쓰세요.",
     405: "쓸 수 없는 방식이니 /chat은 POST로, 나머지는 GET으로 요청하세요.",
-    413: f"대화가 한계 {MAX_BYTES // 2**10}kB를 넘으니 새 대화를 시작하세요.",
+    413: f"질문이 한계 {MAX_BYTES // 2**10}kB를 넘으니 줄여서 다시 보내세요.",
     429: f"답하고 있거나 기다리는 질문이 {QUEUE}개이니 잠시 뒤 다시 보내세요.",
 }
-FIELDS = {"messages": list, "temperature": (int, float), "seed": int}
+FIELDS = {"question": str, "temperature": (int, float), "seed": int}
 
 
 def run(arguments: Namespace) -> None:
@@ -46,8 +45,7 @@ def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
     """Return the application.
 
     ``GET /`` is the page, ``GET /health`` answers also while others are answered, ``GET /metrics`` is Prometheus' text.
-    ``POST /chat`` takes JSON with ``messages`` (``role`` user and assistant in turns, the last a question),
-    ``temperature`` and ``seed``, and answers with events whose data is JSON: ``{"waiting": n}`` while n answers are before
+    ``POST /chat`` takes JSON with ``question``, ``temperature`` and ``seed``, and answers with events whose data is JSON: ``{"waiting": n}`` while n answers are before
     it, ``{"text": ...}``, and last ``{"end": "done" | "input" | "output"}``. A refusal of the server is
     ``{"detail": <a Korean sentence>}``.
 
@@ -58,7 +56,9 @@ def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
     """
     app, counts = serving.application(MAX_BYTES, SENTENCES), Counts()
     desk = Desk(partial(_reply, bot, filters, limit, counts), QUEUE)
-    page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps({"model": bot.name}, ensure_ascii=False))
+    page = PAGE.read_text(encoding="utf-8").replace(
+        "FACTS", json.dumps({"model": bot.name}, ensure_ascii=False)
+    )
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
@@ -91,16 +91,14 @@ class Job(drawing_queue.Job):
     def __init__(self, bot: Bot, body: bytes):
         super().__init__()
         asked = drawing_queue.read_fields(body, FIELDS)
-        self.messages, self.temperature, self.seed = (asked[name] for name in FIELDS)
-        if not _is_conversation(self.messages):
-            raise StudyError("messages에 user와 assistant의 말을 번갈아 적고 user의 질문으로 끝내세요.")
-        if len(self.messages) > MOST_TURNS:
-            raise StudyError(f"대화가 {MOST_TURNS}번을 넘으니 새 대화를 시작하세요.")
+        self.question, self.temperature, self.seed = (asked[name] for name in FIELDS)
+        if not self.question.strip():
+            raise StudyError("question에 질문을 적어 보내세요.")
         if not 0 <= self.temperature <= 2:
             raise StudyError("temperature에 0부터 2까지의 수를 적으세요.")
         if not 0 <= self.seed < 2**32:
             raise StudyError("seed에 0부터 4294967295까지의 정수를 적으세요.")
-        bot.prompt(self.messages)  # Too long is refused here.
+        bot.prompt(self.question)  # Too long is refused here.
 
 
 class Counts:
@@ -110,37 +108,35 @@ class Counts:
         self.registry = prometheus_client.CollectorRegistry()
         named = {"registry": self.registry}
         self.answers = prometheus_client.Counter(
-            "bot_answers", "Answers by how they ended: done, input, output (filters), left, failed.", ["end"], **named
+            "bot_answers",
+            "Answers by how they ended: done, input, output (filters), left, failed.",
+            ["end"],
+            **named,
         )
-        self.open = prometheus_client.Gauge("bot_open_requests", "Answered or waiting at the moment.", **named)
-        self.first = prometheus_client.Histogram("bot_first_text_seconds", "From its turn to the first text.", **named)
+        self.open = prometheus_client.Gauge(
+            "bot_open_requests", "Answered or waiting at the moment.", **named
+        )
+        self.first = prometheus_client.Histogram(
+            "bot_first_text_seconds", "From its turn to the first text.", **named
+        )
         self.whole = prometheus_client.Histogram("bot_answer_seconds", "From its turn to the end.", **named)
-
-
-def _is_conversation(messages: list) -> bool:
-    wanted = [("user", "assistant")[number % 2] for number in range(len(messages))]
-    return len(messages) % 2 == 1 and all(
-        isinstance(message, dict)
-        and message.keys() == {"role", "content"}
-        and message["role"] == role
-        and isinstance(message["content"], str)
-        and message["content"].strip()
-        for message, role in zip(messages, wanted, strict=True)
-    )
 
 
 def _reply(bot: Bot, filters: Filters, limit: int, counts: Counts, job: Job) -> Iterator[dict | None]:
     """Answer a job; what it yields is told to who waits, as :class:`Desk` wants it."""
     start, first, end = time.monotonic(), True, "failed"
     options = {"temperature": job.temperature, "seed": job.seed, "limit": limit}
+    stream = partial(bot.stream, job.question, **options)
     try:
-        for piece in filters.reply(job.messages[-1]["content"], lambda: bot.stream(job.messages, **options)):
+        for piece in filters.reply(job.question, stream):
             if piece.text and first:
                 counts.first.observe(time.monotonic() - start)
                 first = False
             if piece.end:
                 end = piece.end
-            yield ({"text": piece.text} if piece.text else {}) | ({"end": piece.end} if piece.end else {}) or None
+            yield ({"text": piece.text} if piece.text else {}) | (
+                {"end": piece.end} if piece.end else {}
+            ) or None
     except GeneratorExit:
         end = "left"
         raise
