@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from tf_study import cli
+from tf_study import cli, environment
 from tf_study.errors import StudyError
 
 NEEDED = ("torch", "transformers", "peft", "trl", "accelerate", "datasets")
@@ -117,7 +117,10 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault(
-        "USE_TF", "0"
-    )  # transformers and TRL import TensorFlow otherwise: seconds, for nothing.
+    # transformers imports TensorFlow otherwise: seconds, for nothing.
+    os.environ.setdefault("USE_TF", "0")
+    if (
+        environment.device() == "cpu"
+    ):  # DeepSpeed, which accelerate imports, warns otherwise that it found no GPU.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     sys.exit(main())

@@ -15,11 +15,11 @@ import torch
 import transformers
 from torch.nn import functional
 
+from aligned_bot.settings import WORLD
 from tf_study import environment
 from tf_study.errors import StudyError
 
-WORLD, PACKAGED = "world", "smollm2"
-FULL = "Qwen/Qwen3-0.6B"  # a real Korean one, of the hub
+PACKAGED = "smollm2"
 ADAPTER = "adapter_config.json"
 WORLD_TEMPLATE = (
     "{% set begin = namespace(text='') %}{% for message in messages %}"
@@ -81,6 +81,10 @@ class Bot:
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, without the marks that begin and end one."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+
+    def answer_tokens(self, answer: str, given: str = "") -> list[int]:
+        """Return the tokens of an answer and its end, or of what comes after its given beginning."""
+        return [*self.tokens(f" {answer}" if given else answer), self.tokenizer.eos_token_id]
 
     def answer(
         self,
@@ -145,16 +149,16 @@ class Bot:
 
     def log_probabilities(self, rows: Sequence[tuple[str, str]]) -> np.ndarray:
         """Return log p(answer | question) of each row ``(question, answer)``, (N,); the end mark counts, too."""
-        return self._score(rows)[0]
+        return self._score(rows)
 
     def token_counts(self, rows: Sequence[tuple[str, str]]) -> np.ndarray:
         """Return how many tokens :meth:`log_probabilities` adds up for each row, (N,)."""
-        return np.array([len(self.tokens(answer)) + 1 for _, answer in rows])
+        return np.array([len(self.answer_tokens(answer)) for _, answer in rows])
 
     @torch.inference_mode()
-    def _score(self, rows):
+    def _score(self, rows) -> np.ndarray:
         prompts = [self.prompt(question) for question, _ in rows]
-        answers = [[*self.tokens(answer), self.tokenizer.eos_token_id] for _, answer in rows]
+        answers = [self.answer_tokens(answer) for _, answer in rows]
         lengths = [len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)]
         order = sorted(range(len(rows)), key=lengths.__getitem__)
         sums, counts = np.zeros(len(rows)), np.array([len(answer) for answer in answers])
@@ -171,7 +175,7 @@ class Bot:
             losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").cpu().numpy()
             for place, row in zip(places, losses, strict=True):
                 sums[place] = -row[len(row) - counts[place] :].sum()
-        return sums, counts
+        return sums
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rows of tokens filled up on their left, and 1 where there is a token."""
@@ -229,9 +233,13 @@ def load(name: str | Path) -> Bot:
         where = _folder(name)
         model, tokenizer = _adapted(where) if (where / ADAPTER).is_file() else _whole(where)
     transformers.logging.set_verbosity_error()
-    model.config._name_or_path = model.name_or_path = name  # PEFT writes it into an adapter as its base.
-    device = "cuda" if environment.device() == "gpu" and torch.cuda.is_available() else "cpu"
-    return Bot(model.eval().to(device), tokenizer, name)
+    model.name_or_path = ""  # PEFT would ask the hub about it at every checkpoint.
+    return Bot(model.eval().to(device()), tokenizer, name)
+
+
+def device() -> str:
+    """Return where models compute: a GPU only if ``TF_STUDY_DEVICE`` or the full profile asks for one."""
+    return "cuda" if environment.device() == "gpu" and torch.cuda.is_available() else "cpu"
 
 
 def base_of(folder: Path) -> str:
@@ -297,7 +305,9 @@ def _folder(name: str) -> Path:
 
 def _whole(folder: Path):
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype())
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16 if device() == "cuda" else torch.float32
+        )
         return model, transformers.AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # the library raises errors of every kind for damaged files
         raise StudyError(
@@ -317,7 +327,3 @@ def _adapted(folder: Path):
             f"{folder}의 어댑터를 {base.name}에 더할 수 없으니 그때의 모델인지 확인하세요 ({type(error).__name__})."
         ) from error
     return model, base.tokenizer
-
-
-def _dtype():
-    return torch.bfloat16 if environment.device() == "gpu" and torch.cuda.is_available() else torch.float32

@@ -23,10 +23,9 @@ def train(options: argparse.Namespace) -> None:
 
     chosen = settings.choose(options)
     found = data.load(options.data)
-    if options.restart:
-        training.clear(options.output)
-    training.check_output(options.output, chosen, found)
-    training.train(found, options.output, chosen, report=lambda line: print(line, flush=True))
+    training.train(
+        found, options.output, chosen, options.restart, report=lambda line: print(line, flush=True)
+    )
 
 
 def evaluate(options: argparse.Namespace) -> None:
