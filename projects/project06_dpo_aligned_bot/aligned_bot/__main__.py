@@ -48,6 +48,20 @@ def build_parser() -> cli.Parser:
     )
     command.add_argument("--count", type=cli.positive, metavar="N", help="재는 질문의 수. 기본값은 모두")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="난수 시드 (기본 0)")
+    command.add_argument(
+        "--suite",
+        choices=("world", "ko", "en"),
+        help="안전 시험. 기본값은 작은 세계의 봇이면 world, 아니면 ko",
+    )
+    command.add_argument(
+        "--judge", default="reference", metavar="심판",
+        help="승률의 심판. 기본값 reference는 고른 답과 더 닮은 쪽이 낫다고 보는 프로그램이고, 모델을 주면 그 모델에게 묻습니다",
+    )  # fmt: skip
+    command.add_argument("--limit", type=cli.positive, default=64, metavar="N", help="답의 토큰 수 (기본 64)")
+    command.add_argument(
+        "--tries", type=int, default=8, metavar="N",
+        help="위험한 질문마다 온도 1로 물을 횟수. 0이면 묻지 않습니다 (기본 8)",
+    )  # fmt: skip
 
     command = commands.add_parser("merge", help="어댑터를 더해 모델 폴더 하나로 만듭니다")
     command.set_defaults(run="merge")
