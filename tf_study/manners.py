@@ -230,7 +230,7 @@ def to_transformers(model: Llama):
     config = LlamaConfig(
         **hf_sizes(model.config),
         max_position_embeddings=2 * LENGTH,
-        bos_token_id=ASK,
+        bos_token_id=None,
         eos_token_id=END,
         pad_token_id=PAD,
     )
