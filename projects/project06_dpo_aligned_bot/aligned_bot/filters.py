@@ -56,7 +56,8 @@ class InputFilter:
     def __init__(self, questions: Sequence[str], harmful: Sequence[bool], threshold: float = 0.5):
         if min(sum(harmful), len(harmful) - sum(harmful)) < FEWEST:
             raise StudyError(
-                f"필터를 배울 질문이 모자라니 거절할 질문과 도울 질문이 각각 {FEWEST}개 이상인 파일을 주세요."
+                f"거절할 질문이 {sum(harmful)}개, 도울 질문이 {len(harmful) - sum(harmful)}개라 필터가 배울 수 없으니 "
+                f"각각 {FEWEST}개 이상인 데이터를 주세요."
             )
         self.threshold = threshold
         self.features = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=2**14)
@@ -122,6 +123,27 @@ class Filters:
 
     before: InputFilter | None = None
     behind: OutputFilter | None = None
+
+    @classmethod
+    def of(cls, data_name: str | None, patterns: Path | None) -> "Filters":
+        """Return the filters of the command line.
+
+        Args:
+            data_name: what :func:`data.load` reads; a question is one to stop if the answer to learn refuses it.
+            patterns: what :meth:`OutputFilter.read` reads.
+
+        Raises:
+            StudyError: if either cannot be read.
+        """
+        before = None
+        if data_name:
+            from aligned_bot import data, safety
+
+            rows = {
+                row.prompt: safety.refuses(row.answer) for row in data.load(data_name).train if not row.given
+            }
+            before = InputFilter(list(rows), list(rows.values()))
+        return cls(before, OutputFilter.read(patterns) if patterns else None)
 
     def reply(self, question: str, stream: Callable[[], Iterator[str]]) -> Iterator[Piece]:
         """Answer a question.

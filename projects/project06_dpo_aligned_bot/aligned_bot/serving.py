@@ -33,15 +33,16 @@ FIELDS = {"question": str, "temperature": (int, float), "seed": int}
 
 def run(arguments: Namespace) -> None:
     """Serve as the command line says, until Ctrl+C."""
-    from aligned_bot import bot, filters
+    from aligned_bot import bot
 
     def app() -> FastAPI:
-        return create_app(bot.load(arguments.model), filters.of(arguments), arguments.limit)
+        filters = Filters.of(arguments.filter, arguments.block)
+        return create_app(bot.load(arguments.model), filters, arguments.limit, arguments.system)
 
     serving.serve(app, arguments.host, arguments.port)
 
 
-def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
+def create_app(bot: Bot, filters: Filters, limit: int = 256, system: str | None = None) -> FastAPI:
     """Return the application.
 
     ``GET /`` is the page, ``GET /health`` answers also while others are answered, ``GET /metrics`` is Prometheus' text.
@@ -53,9 +54,10 @@ def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
         bot: answers.
         filters: before and behind it.
         limit: tokens of an answer, at most.
+        system: instruction before each question.
     """
     app, counts = serving.application(MAX_BYTES, SENTENCES), Counts()
-    desk = Desk(partial(_reply, bot, filters, limit, counts), QUEUE)
+    desk = Desk(partial(_reply, bot, filters, counts, limit=limit, system=system), QUEUE)
     page = PAGE.read_text(encoding="utf-8").replace(
         "FACTS", json.dumps({"model": bot.name}, ensure_ascii=False)
     )
@@ -76,7 +78,7 @@ def create_app(bot: Bot, filters: Filters, limit: int = 256) -> FastAPI:
 
     @app.post("/chat")
     async def answer(request: Request) -> StreamingResponse:
-        return desk.answer(Job(bot, await request.body()))
+        return desk.answer(Job(bot, await request.body(), system))
 
     return app
 
@@ -88,7 +90,7 @@ class Job(drawing_queue.Job):
         StudyError: if the request is not what it has to be, or too long for the model.
     """
 
-    def __init__(self, bot: Bot, body: bytes):
+    def __init__(self, bot: Bot, body: bytes, system: str | None):
         super().__init__()
         asked = drawing_queue.read_fields(body, FIELDS)
         self.question, self.temperature, self.seed = (asked[name] for name in FIELDS)
@@ -98,7 +100,7 @@ class Job(drawing_queue.Job):
             raise StudyError("temperature에 0부터 2까지의 수를 적으세요.")
         if not 0 <= self.seed < 2**32:
             raise StudyError("seed에 0부터 4294967295까지의 정수를 적으세요.")
-        bot.prompt(self.question)  # Too long is refused here.
+        bot.prompt(self.question, system=system)  # Too long is refused here.
 
 
 class Counts:
@@ -122,11 +124,10 @@ class Counts:
         self.whole = prometheus_client.Histogram("bot_answer_seconds", "From its turn to the end.", **named)
 
 
-def _reply(bot: Bot, filters: Filters, limit: int, counts: Counts, job: Job) -> Iterator[dict | None]:
+def _reply(bot: Bot, filters: Filters, counts: Counts, job: Job, **options) -> Iterator[dict | None]:
     """Answer a job; what it yields is told to who waits, as :class:`Desk` wants it."""
     start, first, end = time.monotonic(), True, "failed"
-    options = {"temperature": job.temperature, "seed": job.seed, "limit": limit}
-    stream = partial(bot.stream, job.question, **options)
+    stream = partial(bot.stream, job.question, temperature=job.temperature, seed=job.seed, **options)
     try:
         for piece in filters.reply(job.question, stream):
             if piece.text and first:

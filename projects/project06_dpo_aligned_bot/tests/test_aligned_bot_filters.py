@@ -11,8 +11,7 @@ from tf_study.errors import StudyError
 @pytest.fixture(scope="module")
 def learnt():
     """A filter learnt from the plain questions of the world's training part."""
-    rows = [(" ".join(r.question(k)), r.harmful) for r in manners.split()[0] for k in range(4)]
-    return InputFilter(*zip(*rows, strict=True))
+    return Filters.of("world", None).before
 
 
 def stopped(learnt, requests, attack=list):
@@ -48,7 +47,7 @@ def test_harmful_questions_are_stopped_however_they_are_dressed(learnt):
 
 
 def test_a_filter_is_not_learnt_from_too_little():
-    with pytest.raises(StudyError, match="각각 10개 이상"):
+    with pytest.raises(StudyError, match="9개, 도울 질문이 21개라 .* 각각 10개 이상"):
         InputFilter(["가"] * 30, [True] * 9 + [False] * 21)
 
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from aligned_bot import bot as bots
 from aligned_bot import chat, filters, serving
-from aligned_bot.filters import Filters, InputFilter, OutputFilter
+from aligned_bot.filters import Filters, OutputFilter
 from project_servers import ask, events, leave, served
 from tf_study import manners
 from tf_study.drawing_queue import QUEUE
@@ -32,8 +32,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def before():
-    rows = [(" ".join(r.question(k)), r.harmful) for r in manners.split()[0] for k in range(4)]
-    return InputFilter(*zip(*rows, strict=True))
+    return Filters.of("world", None).before
 
 
 def answer(app, **changes):
@@ -95,10 +94,10 @@ class Slow:
     def __init__(self):
         self.go, self.started, self.words = threading.Semaphore(0), [], 0
 
-    def prompt(self, question):
+    def prompt(self, question, system):
         return [1]
 
-    def stream(self, question, *, temperature, seed, limit):
+    def stream(self, question, *, temperature, seed, limit, system):
         self.started.append(seed)
         for _ in range(4):
             assert self.go.acquire(timeout=30)
