@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.abc
-import importlib.util
+import importlib.machinery
 import os
 import sys
 import warnings
@@ -121,13 +121,14 @@ class _TensorFlowFinder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "tensorflow":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        # Who only asks whether TensorFlow is there, as transformers does, gets a specification, too.
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module):
+            sys.meta_path.remove(self)
             if os.environ.get(VERBOSE_VARIABLE):
                 execute(module)
             else:
