@@ -1,6 +1,7 @@
 """Fixtures of the project's tests. Its presence also puts this folder on sys.path."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,9 @@ def trained(torch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("모델") / "bot"
     assert main(["dpo", "world", "--base", "world", "--output", str(folder), *TRAINING]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def blocked():
+    """The example of what no answer may contain."""
+    return Path(__file__).parent / "examples" / "blocked.txt"

@@ -76,6 +76,9 @@ def build_parser() -> cli.Parser:
     command.set_defaults(run="chat")
     _add_model(command)
     _add_answering(command)
+    command.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0이면 가장 그럴듯한 답 (기본 0)"
+    )
 
     command = commands.add_parser("serve", help="답이 흘러나오는 대화 페이지를 엽니다")
     command.set_defaults(run="serve")
@@ -105,13 +108,16 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 def _add_answering(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0이면 가장 그럴듯한 답 (기본 0)"
-    )
-    command.add_argument(
         "--limit", type=cli.positive, default=256, metavar="N", help="답의 토큰 수 (기본 256)"
     )
     command.add_argument("--system", metavar="글", help="질문마다 앞에 둘 지시")
-    command.add_argument("--no-filter", action="store_true", help="입력과 출력을 거르지 않습니다")
+    command.add_argument("--filter", metavar="데이터", help=f"질문 필터가 배울 데이터: {DATA}")
+    command.add_argument(
+        "--block",
+        type=Path,
+        metavar="파일",
+        help="답에 나오면 안 되는 말의 정규식을 한 줄에 하나씩 적은 파일",
+    )
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
