@@ -270,7 +270,8 @@ def history(entries: Sequence[dict]) -> list[dict]:
     for entry in entries:
         line = lines.setdefault(entry["step"], {"step": entry["step"]})
         line |= {ours: entry[theirs] for theirs, ours in NAMES.items() if theirs in entry}
-        line |= {"held_out": entry["held_out"]} if "held_out" in entry else {}
+        if "held_out" in entry:
+            line["held_out"] = dict(sorted(entry["held_out"].items()))  # TRL's checkpoints sort, too.
     return [lines[step] for step in sorted(lines)]
 
 
