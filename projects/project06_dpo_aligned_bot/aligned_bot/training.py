@@ -123,8 +123,10 @@ def check_output(output: Path, settings: Settings, data: Data) -> None:
     """Refuse an output folder that training would spoil.
 
     Raises:
-        StudyError: if it holds a finished adapter, or an unfinished run with other settings or data.
+        StudyError: if it holds the base, a finished adapter, or an unfinished run with other settings or data.
     """
+    if output.resolve() == Path(settings.base).resolve():
+        raise StudyError(f"{output}은(는) 시작할 모델의 폴더이니 다른 폴더를 주세요.")
     if (output / CARD).exists():
         raise StudyError(
             f"{output}에 학습을 마친 모델이 있으니 다른 폴더를 주거나 --restart로 다시 학습하세요."

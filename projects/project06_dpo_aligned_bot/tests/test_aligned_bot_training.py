@@ -296,6 +296,8 @@ def test_a_run_is_not_mixed_with_another(trained, tmp_path):
     (tmp_path / training.RUN).write_text("{")
     with pytest.raises(StudyError, match="깨졌으니 --restart로"):
         training.check_output(tmp_path, mine, found)
+    with pytest.raises(StudyError, match="시작할 모델의 폴더이니 다른 폴더를"):
+        training.check_output(tmp_path, Settings("dpo", str(tmp_path)), found)
     training.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
