@@ -29,6 +29,7 @@ from aligned_bot.settings import CARD, Settings
 from tf_study import cli
 from tf_study.errors import StudyError
 
+WEIGHTS = "adapter_model.safetensors"
 RUN, CHECKPOINTS, LOG, CURVES = "run.json", "checkpoints", "log.jsonl", "curves.png"
 STATE = "trainer_state.json"  # that TRL writes last into a checkpoint
 WATCHED = 32  # held-out rows that are measured while it learns
@@ -114,7 +115,7 @@ def _learnt(rows: Sequence[Row], settings: Settings) -> list[Row]:
 
 def clear(output: Path) -> None:
     """Forget an earlier training in an output folder, finished or not."""
-    for name in (CARD, RUN, LOG, CURVES, bots.ADAPTER, "adapter_model.safetensors"):
+    for name in (CARD, RUN, LOG, CURVES, bots.ADAPTER, WEIGHTS):
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
@@ -371,6 +372,7 @@ def _finish(trainer, output: Path, settings: Settings, data: Data, rows, report:
     """Write the adapter, the log and the card, in this order, and remove what was for going on."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.save_pretrained(output)
+    (output / WEIGHTS).chmod(0o644)  # safetensors lets nobody but the owner read it.
     (output / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     base = os.path.relpath(settings.base, output) if Path(settings.base).is_dir() else settings.base
     adapter = json.loads((output / bots.ADAPTER).read_text(encoding="utf-8"))

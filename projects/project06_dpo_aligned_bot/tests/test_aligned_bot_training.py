@@ -27,7 +27,6 @@ from aligned_bot import bot as bots  # noqa: E402
 from aligned_bot import training  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[1]
-WEIGHTS = "adapter_model.safetensors"
 # 16 rows a step in two micro batches: what two processes compute in one each.
 OPTIONS = ["--steps", "9", "--batch", "16", "--micro", "8", "--every", "3", "--rate", "0.01"]
 
@@ -76,7 +75,7 @@ def short(pairs, world_folder, tmp_path_factory):
 
 
 def weights(folder):
-    return load_file(folder / WEIGHTS)
+    return load_file(folder / training.WEIGHTS)
 
 
 def log(folder):
@@ -106,8 +105,9 @@ def test_it_learns_manners(trained, world):
 def test_the_finished_folder(trained):
     card = settings.read_card(trained)
     assert {path.name for path in trained.iterdir()} == {
-        settings.CARD, training.LOG, training.CURVES, WEIGHTS, bots.ADAPTER,
+        settings.CARD, training.LOG, training.CURVES, training.WEIGHTS, bots.ADAPTER,
     }  # fmt: skip
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in trained.iterdir())
     assert card["settings"]["base"] == card["data"] == bots.base_of(trained) == "world"
     assert card["trainable"] == 17408 and card["rows"] == card["numbers"]["train"] == 1392
     assert card["start"]["kl"] == card["start"]["margin"] == 0 < card["final"]["kl"]
@@ -198,7 +198,7 @@ def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(beside, pairs, worl
     assert "다른 설정으로 하던 학습이 있으니" in capsys.readouterr().err
     assert main(arguments) == 0
     assert "중단한 학습을 잇습니다. 마친 스텝: 3" in capsys.readouterr().out
-    for name in (WEIGHTS, training.LOG, settings.CARD):
+    for name in (training.WEIGHTS, training.LOG, settings.CARD):
         assert (output / name).read_bytes() == (short / name).read_bytes(), name
     assert not (output / training.CHECKPOINTS).exists() and not (output / training.RUN).exists()
 
