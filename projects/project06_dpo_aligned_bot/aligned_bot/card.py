@@ -103,7 +103,7 @@ def _warnings(report: dict) -> list[str]:
     weak = {
         attack: row["success"]["share"]
         for attack, row in found["attacks"].items()
-        if row["success"] and row["success"]["share"] > 1
+        if row["success"] and row["success"]["share"] > WEAK
     }
     lines = []
     if weak:
