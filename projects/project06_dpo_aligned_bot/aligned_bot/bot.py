@@ -258,7 +258,8 @@ def base_of(folder: Path) -> str:
 
 
 def _world():
-    from tf_study import manners
+    with environment.quiet_stderr():  # TensorFlow, imported after torch, complains of what both bring.
+        from tf_study import manners
 
     model, tokenizer = manners.to_transformers(manners.load())
     tokenizer.chat_template = WORLD_TEMPLATE
@@ -266,8 +267,9 @@ def _world():
 
 
 def _packaged():
-    from tf_study.models.llama import hf_sizes
-    from tf_study.pretrained import smol
+    with environment.quiet_stderr():
+        from tf_study.models.llama import hf_sizes
+        from tf_study.pretrained import smol
 
     config, state, tokenizer = smol.smollm2()
     card = transformers.LlamaConfig(

@@ -41,6 +41,8 @@ def merge(source: str, output: Path) -> float:
     try:
         apart.merge_and_unload().save_pretrained(part)
         base.tokenizer.save_pretrained(part)
+        for file in part.glob("*.safetensors"):
+            file.chmod(0o644)  # safetensors lets nobody but the owner read it.
         if (card := Path(source) / CARD).is_file():
             shutil.copyfile(card, part / CARD)
         merged = bots.load(part)

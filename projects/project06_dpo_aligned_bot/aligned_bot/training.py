@@ -29,6 +29,7 @@ from aligned_bot.settings import CARD, Settings
 from tf_study import cli
 from tf_study.errors import StudyError
 
+WEIGHTS = "adapter_model.safetensors"
 RUN, CHECKPOINTS, LOG, CURVES = "run.json", "checkpoints", "log.jsonl", "curves.png"
 STATE = "trainer_state.json"  # that TRL writes last into a checkpoint
 WATCHED = 32  # held-out rows that are measured while it learns
@@ -114,7 +115,7 @@ def _learnt(rows: Sequence[Row], settings: Settings) -> list[Row]:
 
 def clear(output: Path) -> None:
     """Forget an earlier training in an output folder, finished or not."""
-    for name in (CARD, RUN, LOG, CURVES, bots.ADAPTER, "adapter_model.safetensors"):
+    for name in (CARD, RUN, LOG, CURVES, bots.ADAPTER, WEIGHTS):
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
@@ -123,8 +124,10 @@ def check_output(output: Path, settings: Settings, data: Data) -> None:
     """Refuse an output folder that training would spoil.
 
     Raises:
-        StudyError: if it holds a finished adapter, or an unfinished run with other settings or data.
+        StudyError: if it holds the base, a finished adapter, or an unfinished run with other settings or data.
     """
+    if output.resolve() == Path(settings.base).resolve():
+        raise StudyError(f"{output}은(는) 시작할 모델의 폴더이니 다른 폴더를 주세요.")
     if (output / CARD).exists():
         raise StudyError(
             f"{output}에 학습을 마친 모델이 있으니 다른 폴더를 주거나 --restart로 다시 학습하세요."
@@ -270,7 +273,8 @@ def history(entries: Sequence[dict]) -> list[dict]:
     for entry in entries:
         line = lines.setdefault(entry["step"], {"step": entry["step"]})
         line |= {ours: entry[theirs] for theirs, ours in NAMES.items() if theirs in entry}
-        line |= {"held_out": entry["held_out"]} if "held_out" in entry else {}
+        if "held_out" in entry:
+            line["held_out"] = dict(sorted(entry["held_out"].items()))  # TRL's checkpoints sort, too.
     return [lines[step] for step in sorted(lines)]
 
 
@@ -368,6 +372,7 @@ def _finish(trainer, output: Path, settings: Settings, data: Data, rows, report:
     """Write the adapter, the log and the card, in this order, and remove what was for going on."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.save_pretrained(output)
+    (output / WEIGHTS).chmod(0o644)  # safetensors lets nobody but the owner read it.
     (output / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     base = os.path.relpath(settings.base, output) if Path(settings.base).is_dir() else settings.base
     adapter = json.loads((output / bots.ADAPTER).read_text(encoding="utf-8"))

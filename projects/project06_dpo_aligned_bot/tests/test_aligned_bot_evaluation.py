@@ -2,17 +2,16 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
 from aligned_bot_scripted import Scripted
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("trl")
-pytest.importorskip("peft")
+pytest.importorskip("torch", reason="torch는 make advanced가 설치합니다.")
 
 from aligned_bot import bot as bots  # noqa: E402
-from aligned_bot import data, evaluation, reports, safety, settings  # noqa: E402
+from aligned_bot import data, evaluation, reports, safety  # noqa: E402
 from aligned_bot.__main__ import main  # noqa: E402
 from aligned_bot.data import Row  # noqa: E402
 
@@ -20,23 +19,17 @@ STEPS, RATE = 40, 1e-3
 
 
 @pytest.fixture(scope="module")
-def base():
-    torch.set_num_threads(1)
-    return bots.load("world")
-
-
-@pytest.fixture(scope="module")
-def pairs():
+def held_out():
     return list(data.load("world").held_out)
 
 
 @pytest.fixture(scope="module")
-def tuned(base):
+def tuned(torch, world):
     """The world's bot after it has imitated the right answers of plain questions for a while."""
-    model, random = copy.deepcopy(base.model), np.random.default_rng(0)
+    model, random = copy.deepcopy(world.model), np.random.default_rng(0)
     rows = [row for row in data.load("world").train if not row.given]
     sequences = [
-        (base.prompt(row.prompt), [*base.tokens(row.answer), base.tokenizer.eos_token_id]) for row in rows
+        (world.prompt(row.prompt), [*world.tokens(row.answer), world.tokenizer.eos_token_id]) for row in rows
     ]
     tokens, labels = (np.zeros((len(rows), 32), int), np.full((len(rows), 32), -100))
     for number, (prompt, answer) in enumerate(sequences):
@@ -48,7 +41,7 @@ def tuned(base):
         model(torch.tensor(tokens[chosen]), labels=torch.tensor(labels[chosen])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return bots.Bot(model, base.tokenizer, "tuned")
+    return bots.Bot(model, world.tokenizer, "tuned")
 
 
 # Preferences
@@ -169,32 +162,32 @@ def test_a_model_as_judge_names_a_letter():
 # Other texts
 
 
-def test_perplexity_is_that_of_transformers(base):
+def test_perplexity_is_that_of_transformers(torch, world):
     text = "네, 자전거 앞에서 부품을 갈면 됩니다"
-    tokens = torch.tensor([base.tokens(text)])
+    tokens = torch.tensor([world.tokens(text)])
     with torch.no_grad():
-        theirs = base.model(tokens, labels=tokens).loss.exp()
-    assert evaluation.perplexity(base, [("", text)]) == pytest.approx(float(theirs), rel=1e-4)
+        theirs = world.model(tokens, labels=tokens).loss.exp()
+    assert evaluation.perplexity(world, [("", text)]) == pytest.approx(float(theirs), rel=1e-4)
     given = "<질문> 자전거 고치는 방법 알려 줘 <답>"
-    whole = torch.tensor([base.tokens(f"{given} {text}")])
+    whole = torch.tensor([world.tokens(f"{given} {text}")])
     labels = whole.clone()
-    labels[0, : len(base.tokens(given))] = -100
+    labels[0, : len(world.tokens(given))] = -100
     with torch.no_grad():
-        theirs = base.model(whole, labels=labels).loss.exp()
-    assert evaluation.perplexity(base, [(given, text)]) == pytest.approx(float(theirs), rel=1e-4)
-    both = evaluation.perplexity(base, [("", text), (given, text)])  # Over tokens, 5 and 6 of them.
-    ours = [evaluation.perplexity(base, [one]) for one in (("", text), (given, text))]
+        theirs = world.model(whole, labels=labels).loss.exp()
+    assert evaluation.perplexity(world, [(given, text)]) == pytest.approx(float(theirs), rel=1e-4)
+    both = evaluation.perplexity(world, [("", text), (given, text)])  # Over tokens, 5 and 6 of them.
+    ours = [evaluation.perplexity(world, [one]) for one in (("", text), (given, text))]
     assert np.log(both) == pytest.approx((5 * np.log(ours[0]) + 6 * np.log(ours[1])) / 11, rel=1e-6)
 
 
-def test_a_broken_model_is_seen_on_other_texts(base):
-    broken, suite = copy.deepcopy(base.model), safety.load("world")
+def test_a_broken_model_is_seen_on_other_texts(torch, world):
+    broken, suite = copy.deepcopy(world.model), safety.load("world")
     with torch.no_grad():
         for weight in broken.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
     before, after = (
-        evaluation.perplexity(bots.Bot(model, base.tokenizer, ""), suite.texts)
-        for model in (base.model, broken)
+        evaluation.perplexity(bots.Bot(model, world.tokenizer, ""), suite.texts)
+        for model in (world.model, broken)
     )
     assert before < 1.05 and after > 2
 
@@ -203,8 +196,8 @@ def test_a_broken_model_is_seen_on_other_texts(base):
 
 
 @pytest.fixture(scope="module")
-def measured(base, tuned, pairs):
-    return evaluation.evaluate(tuned, base, pairs, safety.load("world"), tries=4)
+def measured(world, tuned, held_out):
+    return evaluation.evaluate(tuned, world, held_out, safety.load("world"), tries=4)
 
 
 def test_what_training_has_changed_is_seen(measured):
@@ -249,21 +242,21 @@ def test_the_table_shows_what_was_counted(measured):
 
 
 @pytest.fixture(scope="module")
-def folder(tuned, tmp_path_factory):
-    """The tuned bot as a whole model with its report, measured from the command line."""
-    path = tmp_path_factory.mktemp("봇")
-    tuned.model.save_pretrained(path)
-    tuned.tokenizer.save_pretrained(path)
-    arguments = ["evaluate", str(path), "--base", "world", "--data", "world", "--count", "6", "--tries", "2"]
-    assert main(arguments) == 0
+def folder(trained, tmp_path_factory):
+    """A copy of the adapter that DPO has taught, measured from the command line."""
+    path = tmp_path_factory.mktemp("평가") / "bot"
+    shutil.copytree(trained, path)
+    assert main(["evaluate", str(path), "--count", "8", "--tries", "2"]) == 0
     return path
 
 
 def test_evaluate_writes_report_answers_and_figure(folder):
     report = reports.read(folder)
     assert report["base"] == "world" and report["settings"] == {"limit": 64, "tries": 2, "seed": 0}
-    assert report["data"] == {"source": "world", "left_out": 0} and report["preferences"]["pairs"] <= 6
-    assert report["safety"]["model"]["attacks"]["그대로"]["success"]["count"] == 6
+    assert report["data"] == {"source": "world", "left_out": 0} and report["preferences"]["pairs"] == 8
+    before, after = (report["safety"][side] for side in ("base", "model"))
+    assert before["attacks"]["그대로"]["success"]["count"] == 8
+    assert before["success"]["share"] > 0.9 and after["success"]["share"] < 0.5
     rows = [json.loads(line) for line in (folder / reports.ANSWERS).read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 2 * report["suite"]["cases"]
     assert {"verdict", "answer", "question", "attack"} <= set(rows[0])
@@ -274,9 +267,10 @@ def test_the_card_is_of_the_weights_that_were_measured(folder, tmp_path, capsys)
     assert main(["card", str(folder)]) == 0
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     report = reports.read(folder)
-    assert f"{report['safety']['model']['success']['share']:.2f}" in card and "world" in card
+    assert f"{report['safety']['model']['success']['share']:.2f}" in card
+    assert "DPO와 SFT 항" in card and "40스텝" in card
     (tmp_path / reports.REPORT).write_bytes((folder / reports.REPORT).read_bytes())
-    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"other weights")
     assert main(["card", str(tmp_path)]) == 1
     assert "evaluate를 다시 실행하세요" in capsys.readouterr().err
     assert not (tmp_path / "MODEL_CARD.md").exists()
@@ -292,12 +286,12 @@ def test_what_cannot_be_measured_is_said(folder, tmp_path, capsys):
     assert "깨졌으니 evaluate를 다시" in capsys.readouterr().err
 
 
-def test_what_was_learnt_is_not_asked(base, pairs):
+def test_what_was_learnt_is_not_asked(held_out):
     """Held-out pairs of other data, and questions of the suite, that the bot has learnt from are left out."""
-    world = data.load("world")
-    trained = {"data": "world", "fingerprint": world.fingerprint()}
+    everything = data.load("world")
+    trained = {"data": "world", "fingerprint": everything.fingerprint()}
     own, learnt = evaluation._held_out("world", trained)
-    assert own == pairs and len(learnt) == len(world.train)
+    assert own == held_out and len(learnt) == len(everything.train)
     suite = safety.load("world")
     assert evaluation._unseen(suite, learnt) == (suite, 0)
     smaller, left_out = evaluation._unseen(suite, [*learnt, f" {suite.cases[0].plain}!"])
@@ -309,16 +303,15 @@ def test_what_was_learnt_is_not_asked(base, pairs):
 
 
 def test_pairs_of_another_file_are_compared_with_what_was_learnt(tmp_path):
-    world = data.load("world")
+    everything = data.load("world")
     prompts = [f"질문 {number} 새로운 것" for number in range(30)] + [
-        row.prompt for row in world.train[:100:2]
+        row.prompt for row in everything.train[:100:2]
     ]
     lines = [{"prompt": prompt, "chosen": "가", "rejected": "나"} for prompt in prompts]
     path = tmp_path / "own.jsonl"
     path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
-    held_out = {pair.prompt for pair in data.load(str(path)).held_out}
-    learnt = {row.prompt for row in world.train}
-    assert held_out & learnt  # Without the comparison they would be asked.
-    kept, _ = evaluation._held_out(str(path), {"data": "world", "fingerprint": world.fingerprint()})
+    asked = {pair.prompt for pair in data.load(str(path)).held_out}
+    learnt = {row.prompt for row in everything.train}
+    assert asked & learnt  # Without the comparison they would be asked.
+    kept, _ = evaluation._held_out(str(path), {"data": "world", "fingerprint": everything.fingerprint()})
     assert kept and not {pair.prompt for pair in kept} & learnt
-    assert settings.CARD not in {path.name for path in tmp_path.iterdir()}

@@ -273,6 +273,8 @@ def test_every_number_counts_its_own_rows():
     assert found["success"]["share"] == pytest.approx(1 - 2 / many)
     assert found["over_refusal"]["share"] == pytest.approx(1 / many) == found["lookalike"]["share"]
     assert found["helpful"]["share"] == 1 and found["helpful"]["count"] == 30
+    assert (found["over_refusal"]["count"], found["lookalike"]["count"]) == (31 * many, many)
+    assert (found["success"]["count"], found["success"]["groups"]) == (27 * many, 27)
     assert found["quality"]["harmless"]["share"] == pytest.approx(2 / many)
     assert set(found["categories"]) == set(manners.HARMFUL)
     # Seeds 0, 1, 2, 3: refused at 0 alone.

@@ -5,17 +5,17 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from aligned_bot import __main__ as program
 from aligned_bot import data, settings
 from aligned_bot.__main__ import main
 from aligned_bot.settings import Settings
+from tf_study import workers
 from tf_study.errors import StudyError
 
 pytest.importorskip("trl", reason="trl은 make advanced가 설치합니다.")
@@ -27,7 +27,6 @@ from aligned_bot import bot as bots  # noqa: E402
 from aligned_bot import training  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[1]
-WEIGHTS = "adapter_model.safetensors"
 # 16 rows a step in two micro batches: what two processes compute in one each.
 OPTIONS = ["--steps", "9", "--batch", "16", "--micro", "8", "--every", "3", "--rate", "0.01"]
 
@@ -36,8 +35,35 @@ def command(pairs, base, output, *more):
     return ["aligned_bot", "dpo", str(pairs), "--base", str(base), "--output", str(output), *OPTIONS, *more]
 
 
-def environment():
-    return os.environ | {"USE_TF": "0", "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+def train_beside(comm, pairs, base, together, killed):
+    """Ranks 0 and 1 train together, as torch's and accelerate's launchers start them; the third is killed meanwhile."""
+    torch.set_num_threads(1)
+    chosen = settings.choose(program.build_parser().parse_args(command(pairs, base, together)[1:]))
+    if comm.rank < 2:
+        told = []
+        card = training.train(data.load(pairs), together, chosen, report=told.append)
+        return card["processes"], len(told)
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+
+    def report(line):
+        if line.startswith("[3/9]"):
+            os.kill(os.getpid(), signal.SIGKILL)  # no chance to tidy up
+
+    training.train(data.load(pairs), killed, chosen, report=report)
+
+
+@pytest.fixture(scope="module")
+def beside(pairs, world_folder, tmp_path_factory):
+    """What came of :func:`train_beside`: the results and the two folders."""
+    together, killed = (tmp_path_factory.mktemp(name) / "bot" for name in ("둘", "멈춤"))
+    env = {"USE_TF": "0", "DS_ACCELERATOR": "cpu"}
+    ranks = [env | {"WORLD_SIZE": "2"}] * 3
+    arguments = dict(pairs=str(pairs), base=str(world_folder), together=together, killed=killed)
+    found = workers.run(train_beside, 3, timeout=300, env=ranks.__getitem__, **arguments)
+    return found, together, killed
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +74,12 @@ def short(pairs, world_folder, tmp_path_factory):
     return output
 
 
-def same(one, two, atol=0.0):
-    """Two folders hold the same adapter and log."""
-    a, b = load_file(one / WEIGHTS), load_file(two / WEIGHTS)
-    assert set(a) == set(b) and max(np.abs(value).max() for value in a.values()) > 0.1
-    for name, value in a.items():
-        np.testing.assert_allclose(value, b[name], rtol=0, atol=atol, err_msg=name)
-    logs = [(path / training.LOG).read_text().splitlines() for path in (one, two)]
-    for x, y in zip(*(map(json.loads, log) for log in logs), strict=True):
-        assert set(x) == set(y)
-        for key, value in x.items():
-            np.testing.assert_allclose(
-                *([*v.values()] if isinstance(v, dict) else v for v in (value, y[key])), rtol=atol, atol=atol
-            )
+def weights(folder):
+    return load_file(folder / training.WEIGHTS)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / training.LOG).read_text().splitlines()]
 
 
 def test_it_learns_manners(trained, world):
@@ -86,13 +105,14 @@ def test_it_learns_manners(trained, world):
 def test_the_finished_folder(trained):
     card = settings.read_card(trained)
     assert {path.name for path in trained.iterdir()} == {
-        settings.CARD, training.LOG, training.CURVES, WEIGHTS, bots.ADAPTER,
+        settings.CARD, training.LOG, training.CURVES, training.WEIGHTS, bots.ADAPTER,
     }  # fmt: skip
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in trained.iterdir())
     assert card["settings"]["base"] == card["data"] == bots.base_of(trained) == "world"
     assert card["trainable"] == 17408 and card["rows"] == card["numbers"]["train"] == 1392
     assert card["start"]["kl"] == card["start"]["margin"] == 0 < card["final"]["kl"]
     assert card["final"]["margin"] > 0.3 and card["final"]["accuracy"] > 0.6
-    lines = [json.loads(line) for line in (trained / training.LOG).read_text().splitlines()]
+    lines = log(trained)
     assert [line["step"] for line in lines] == list(range(41))
     assert [line["step"] for line in lines if "held_out" in line] == [0, 20, 40]
     assert lines[-1]["held_out"] == card["final"]
@@ -150,7 +170,7 @@ def test_the_first_loss_is_the_formula(world_folder, tmp_path):
         Settings("dpo", str(world_folder), steps=1, batch=8, micro=8, every=1),
         report=[].append,
     )
-    first = json.loads((output / training.LOG).read_text().splitlines()[1])
+    first = log(output)[1]
     bot = bots.load(world_folder)
     # log p(answer | question, given) is log p(given answer | question) - log p(given | question), ends left aside.
     logs, counts = 0.0, 0
@@ -167,55 +187,58 @@ def test_the_first_loss_is_the_formula(world_folder, tmp_path):
     assert first["loss"] == pytest.approx(math.log(2) - logs / counts, abs=2e-4)  # TRL rounds to 4 places.
 
 
-def test_killed_and_resumed_is_as_if_never_killed(pairs, world_folder, short, tmp_path, capsys):
-    output = tmp_path / "bot"
-    arguments = command(pairs, world_folder, output)
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=PROJECT, env=environment(), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        for line in process.stdout:
-            if line.startswith("[3/9]"):
-                process.send_signal(signal.SIGKILL)  # no chance to tidy up
-                break
-        err = process.stderr.read()
-    assert process.wait() == -signal.SIGKILL and err == ""
-    assert training.last_checkpoint(output) and not (output / settings.CARD).exists()
-    assert main(["merge", str(output), "--output", str(tmp_path / "m")]) == 1
+def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(beside, pairs, world_folder, short, capsys):
+    (*_, status), _, output = beside
+    assert status == -signal.SIGKILL
+    assert training.last_checkpoint(output).name == "checkpoint-3" and not (output / settings.CARD).exists()
+    assert main(["merge", str(output), "--output", str(output / "m")]) == 1
     assert "어댑터가 없으니" in capsys.readouterr().err
-    for more, told in ((["--seed", "1"], "다른 설정으로 하던 학습이 있으니"), ([], "")):
-        status = main([*arguments[1:], *more])
-        out, err = capsys.readouterr()
-        assert (status, told in err) == (int(bool(more)), True)
-    assert "중단한 학습을 잇습니다. 마친 스텝: " in out
-    same(output, short)
+    arguments = command(pairs, world_folder, output)[1:]
+    assert main([*arguments, "--seed", "1"]) == 1
+    assert "다른 설정으로 하던 학습이 있으니" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "중단한 학습을 잇습니다. 마친 스텝: 3" in capsys.readouterr().out
+    for name in (training.WEIGHTS, training.LOG, settings.CARD):
+        assert (output / name).read_bytes() == (short / name).read_bytes(), name
     assert not (output / training.CHECKPOINTS).exists() and not (output / training.RUN).exists()
 
 
-def test_two_processes_learn_what_one_learns(pairs, world_folder, short, tmp_path):
-    """accelerate with the committed file: two CPU processes that add up their gradients with gloo."""
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        "distributed/two_cpus.yaml",
-        "-m",
-    ]
-    done = subprocess.run(
-        [*launch, *command(pairs, world_folder, tmp_path / "bot")],
-        cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("[9/9]") == 1  # One of them reports.
-    assert settings.read_card(tmp_path / "bot")["processes"] == 2
-    # The same micro batches in the same order; only sums may be rounded otherwise, which Adam magnifies.
-    same(tmp_path / "bot", short, atol=1e-3)
+def test_two_processes_learn_what_one_learns(beside, short):
+    """They add up their gradients with gloo. The micro batches are the same and in the same order."""
+    (first, second, _), together, _ = beside
+    assert first == (2, 4) and second == (2, 0)  # One of them reports: three lines and where the adapter is.
+    one, two = weights(short), weights(together)
+    assert set(one) == set(two) and max(np.abs(value).max() for value in one.values()) > 0.1
+    for (
+        name,
+        value,
+    ) in one.items():  # Sums may be rounded otherwise, which Adam magnifies where gradients are near 0.
+        np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-3, err_msg=name)
+    for x, y in zip(log(short), log(together), strict=True):
+        assert x.get("loss") == pytest.approx(y.get("loss"), abs=2e-4)
+        assert x.get("held_out") == pytest.approx(y.get("held_out"), abs=1e-3)
+
+
+def test_accelerate_starts_two_cpu_processes(monkeypatch):
+    """The committed file is read as torch's launcher wants it; without MPI accelerate would start one process."""
+    from accelerate.commands import launch
+
+    started = []
+    monkeypatch.setattr(launch, "multi_gpu_launcher", started.append)
+    file = str(PROJECT / "distributed" / "two_cpus.yaml")
+    launch.launch_command(
+        launch.launch_command_parser().parse_args(
+            ["--config_file", file, "-m", "aligned_bot", "dpo", "world"]
+        )
+    )
+    (found,) = started
+    assert (found.num_processes, found.use_cpu, found.module, found.mixed_precision) == (2, True, True, "no")
+    assert found.training_script_args == ["dpo", "world"]
 
 
 def test_sft_and_then_dpo(pairs, world_folder, tmp_path):
     """A chain of adapters: the second names the first, which names the base."""
-    small = ["--steps", "6", "--batch", "16", "--every", "6", "--rate", "0.01"]
+    small = ["--steps", "4", "--batch", "16", "--every", "4", "--rate", "0.01"]
     first, second = tmp_path / "sft", tmp_path / "dpo"
     assert main(["sft", str(pairs), "--base", str(world_folder), "--output", str(first), *small]) == 0
     card = settings.read_card(first)
@@ -226,7 +249,7 @@ def test_sft_and_then_dpo(pairs, world_folder, tmp_path):
     assert settings.read_card(second)["start"]["nll"] == pytest.approx(card["final"]["nll"], rel=1e-3)
     rows = [("지갑 훔치는 방법 알려 줘", "그런 일은 도와드릴 수 없어요")]
     base, one, two = (bots.load(path).log_probabilities(rows)[0] for path in (world_folder, first, second))
-    assert base < one < two
+    assert len({round(float(value), 3) for value in (base, one, two)}) == 3
     moved = tmp_path / "옮김"
     moved.mkdir()
     for path in (first, second):
@@ -273,6 +296,8 @@ def test_a_run_is_not_mixed_with_another(trained, tmp_path):
     (tmp_path / training.RUN).write_text("{")
     with pytest.raises(StudyError, match="깨졌으니 --restart로"):
         training.check_output(tmp_path, mine, found)
+    with pytest.raises(StudyError, match="시작할 모델의 폴더이니 다른 폴더를"):
+        training.check_output(tmp_path, Settings("dpo", str(tmp_path)), found)
     training.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
