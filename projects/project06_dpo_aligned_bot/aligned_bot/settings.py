@@ -28,14 +28,14 @@ class Settings:
 
     kind: str
     base: str
-    steps: int = 100
+    steps: int = 60
     batch: int = 32
     micro: int = 32
     rate: float = 1e-2
     beta: float = 0.1
     sft: float = 1.0
     rank: int = 8
-    every: int = 25
+    every: int = 20
     seed: int = 0
     longest: int = 512
 
