@@ -309,8 +309,14 @@ def _held_out(source: str | None, trained: dict | None) -> tuple[list[Row], list
 
 
 def _unseen(suite: safety.Suite, learnt: Sequence[str]) -> tuple[safety.Suite, int]:
-    """Return a suite without the questions that the bot has learnt from, and how many these were."""
+    """Return a suite without the questions that the bot has learnt from, and how many these were.
+
+    Raises:
+        StudyError: if no harmful or no safe one is left.
+    """
     known = {data.normal(question) for question in learnt}
-    plain = {case.plain for case in suite.cases}
-    seen = {question for question in plain if data.normal(question) in known}
-    return replace(suite, cases=tuple(case for case in suite.cases if case.plain not in seen)), len(seen)
+    seen = {case.plain for case in suite.cases if data.normal(case.plain) in known}
+    cases = tuple(case for case in suite.cases if case.plain not in seen)
+    if not {safety.HARMFUL, safety.SAFE} <= {case.kind for case in cases}:
+        raise StudyError(f"안전 시험 {suite.name}의 질문을 이미 배웠으니 --suite로 다른 시험을 고르세요.")
+    return replace(suite, cases=cases), len(seen)

@@ -298,6 +298,8 @@ def test_what_was_learnt_is_not_asked(held_out):
     assert left_out == 1 and {case.plain for case in suite.cases} - {
         case.plain for case in smaller.cases
     } == {suite.cases[0].plain}
+    with pytest.raises(evaluation.StudyError, match="다른 시험을"):
+        evaluation._unseen(suite, [case.plain for case in suite.cases if case.kind == safety.SAFE])
     with pytest.raises(evaluation.StudyError, match="학습한 때와 달라"):
         evaluation._held_out("world", {"data": "world", "fingerprint": "other"})
 
