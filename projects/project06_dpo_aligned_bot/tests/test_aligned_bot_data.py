@@ -108,6 +108,12 @@ def test_no_prompt_is_in_both_parts_nor_nearly(tmp_path):
     assert {row.prompt for row in again.held_out} == {row.prompt for row in found.held_out}
 
 
+def test_all_answers_to_a_question_are_in_one_part():
+    rows = [(Row(row["prompt"], "가"), Row(f"{row['prompt']}?", "나", "다")) for row in questions(200)]
+    parts = [[data._is_held_out(row) for row in pair] for pair in rows]
+    assert all(one == other for one, other in parts) and 20 < sum(one for one, _ in parts) < 60
+
+
 def test_alike_is_the_jaccard_of_letter_triples():
     def jaccard(a, b):
         triples = [
@@ -122,10 +128,13 @@ def test_alike_is_the_jaccard_of_letter_triples():
         "abcdefghijklmnop",
     ]
     texts += ["자전거 고치는 방법, 알려 줘!", "abcdefghijklmnop q"]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    texts += [letters[:count] for count in (19, 20, 21, 22)]  # 19 of 24 triples, 20 of 25 just enough, ...
     for a in texts:
         for b in texts:
             assert data.alike([a], [b])[0] == (jaccard(a, b) >= data.ALIKE)
     assert data.alike(texts[:2], texts[2:]).tolist() == [True, False]
+    assert [data.alike([letters[:n]], [letters[: n + 1]])[0] for n in (19, 20)] == [False, True]
 
 
 def test_files_that_cannot_be_used(tmp_path):
