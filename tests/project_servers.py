@@ -19,21 +19,27 @@ def events(text):
     return [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
 
 
-def ask(app, *bodies):
-    """POST each body to /draw, one after the other, without a network."""
+def ask(app, *bodies, path="/draw"):
+    """POST each body, one after the other, without a network."""
 
     async def talk():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return [await client.post("/draw", content=body) for body in bodies]
+            return [await client.post(path, content=body) for body in bodies]
 
     return asyncio.run(talk())
 
 
-def leave(app, body, when):
+def leave(app, body, when, path="/draw"):
     """POST ``body`` and go away once ``when(messages)`` is true."""
     gone = asyncio.Event()
     scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
-    scope |= {"method": "POST", "path": "/draw", "raw_path": b"/draw", "query_string": b"", "scheme": "http"}
+    scope |= {
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "scheme": "http",
+    }
     scope["headers"], told = [], []
 
     async def receive():
