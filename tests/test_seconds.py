@@ -27,6 +27,10 @@ TRAINING_LECTURES: dict[str, str] = {
     "chapter13_genai_diffusion/01_ddpm_theory_and_math.ipynb": "숫자를 그리는 확산 모델",
     "chapter13_genai_diffusion/03_unet_for_diffusion.ipynb": "부품을 뺀 UNet 아홉 번",
     "chapter13_genai_diffusion/04_conditional_diffusion_cfg.ipynb": "ControlNet과 가이던스마다의 그림",
+    "chapter15_alignment_rlhf/02_actor_critic_and_ppo.ipynb": "카트와 막대를 배우는 정책 서른 개",
+    "chapter15_alignment_rlhf/03_rlhf_pipeline_overview.ipynb": "보상 모델 아홉 개와 PPO",
+    "chapter15_alignment_rlhf/04_dpo_and_preference_learning.ipynb": "예절을 배우는 봇 여섯 개",
+    "chapter15_alignment_rlhf/05_constitutional_ai_and_rlaif.ipynb": "방어마다의 봇",
     "chapter17_diffusion_transformers/01_from_unet_to_dit.ipynb": "크기와 패치가 다른 DiT 여섯 개",
     "chapter17_diffusion_transformers/03_dit_conditioning_and_adaln.ipynb": "조건을 넣는 방법마다의 DiT",
 }

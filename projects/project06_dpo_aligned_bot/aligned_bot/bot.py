@@ -258,8 +258,7 @@ def base_of(folder: Path) -> str:
 
 
 def _world():
-    with environment.quiet_stderr():  # TensorFlow, imported after torch, complains of what both bring.
-        from tf_study import manners
+    from tf_study import manners
 
     model, tokenizer = manners.to_transformers(manners.load())
     tokenizer.chat_template = WORLD_TEMPLATE
@@ -267,9 +266,8 @@ def _world():
 
 
 def _packaged():
-    with environment.quiet_stderr():
-        from tf_study.models.llama import hf_sizes
-        from tf_study.pretrained import smol
+    from tf_study.models.llama import hf_sizes
+    from tf_study.pretrained import smol
 
     config, state, tokenizer = smol.smollm2()
     card = transformers.LlamaConfig(

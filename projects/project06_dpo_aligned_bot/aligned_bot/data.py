@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from tf_study import cli, environment
+from tf_study import cli
 from tf_study.errors import StudyError
 
 WORLD, KOREAN = "world", "korean"
@@ -291,8 +291,7 @@ def _world() -> tuple[list[Row], list[Row]]:
     For training every pair is there twice: from the beginning, and from a few words into the helpful answer on, where
     it is to go on for a harmless question and to turn into a refusal for a harmful one.
     """
-    with environment.quiet_stderr():  # TensorFlow, imported after torch, complains of what both bring.
-        from tf_study import manners
+    from tf_study import manners
 
     def row(request, phrasing, given=0):
         words = request.help()[:given]
