@@ -141,9 +141,10 @@ def _limits(report: dict) -> list[str]:
     """Return what training and filter are, and what neither stops, with the numbers that show it."""
     after = report["safety"]["model"]
     plain, worst = _ends(after["attacks"])
+    most = f"가장 잘 통한 공격({worst[0]})은 {worst[1]:.2f}" if worst[1] else "다른 공격도 모두 0.00"
     lines = [
         "학습은(DPO도) 규칙이 아니라 확률을 옮긴 것입니다. 배운 질문과 비슷한 질문에서 거절이 나올 확률을 올립니다. 이 모델에서 "
-        f"꾸미지 않은 질문의 공격 성공률은 {plain:.2f}이고, 가장 잘 통한 공격({worst[0]})은 {worst[1]:.2f}입니다.",
+        f"꾸미지 않은 질문의 공격 성공률은 {plain:.2f}이고, {most}입니다.",
         "`chat`과 `serve`의 필터는 질문과 답의 글자를 보고 막는 프로그램입니다. 배우거나 적어 둔 것과 글자가 비슷한 말을 막고, 다른 "
         "말은 막지 못합니다. 위의 수는 모두 필터 없이 쟀습니다.",
         "어느 쪽도 막지 못하는 것: 시험에 없는 새 공격, 여러 차례에 나누어 묻는 질문, 그럴듯한 거짓말, 답을 나쁜 데 쓰는 사람.",
