@@ -12,22 +12,20 @@ import httpx
 import pytest
 import uvicorn
 
-from aligned_bot import bot as bots
-from aligned_bot import chat, filters, serving
+from aligned_bot import filters
 from aligned_bot.filters import Filters, OutputFilter
 from project_servers import ask, events, leave, served
 from tf_study import manners
 from tf_study.drawing_queue import QUEUE
 
+pytest.importorskip("peft", reason="peft는 make advanced가 설치합니다.")
+
+from aligned_bot import chat, serving  # noqa: E402
+
 PROJECT = Path(__file__).resolve().parents[1]
 SAFE, HARMFUL = manners.Request("지갑", "닦는"), manners.Request("지갑", "훔치는")
 QUESTION = " ".join(SAFE.question())
 ASKED = {"question": QUESTION, "temperature": 0, "seed": 0}
-
-
-@pytest.fixture(scope="module")
-def world():
-    return bots.load("world")
 
 
 @pytest.fixture(scope="module")
