@@ -1,7 +1,9 @@
 """Checks of practice 15.2, DPO with LoRA: float64 references, known mistakes by name, a bot taught on another split."""
 
+import os
 from dataclasses import replace
 from importlib.util import find_spec
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -299,7 +301,9 @@ def settings(answer):
 
     for folder, steps in (("build/dpo-a", 20), ("build/dpo-b", 7)):
         case = f"steps {steps}"
-        config, lora = expect_parts(answer(folder, steps), ("DPOConfig", "LoraConfig"), case)
+        with patch.dict(os.environ):  # A configuration in bfloat16 would switch all later training to it.
+            got = answer(folder, steps)
+        config, lora = expect_parts(got, ("DPOConfig", "LoraConfig"), case)
         expect_type(config, trl.DPOConfig, case)
         expect_type(lora, peft.LoraConfig, case)
         expect(config.output_dir == folder, f"{case}: output_dir가 folder여야 합니다.")
