@@ -170,6 +170,11 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
             part.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as :func:`write` writes a file."""
+    write(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 @contextlib.contextmanager
 def locked(path: Path, waiting: str) -> Iterator[int]:
     """Hold a lock while the block runs, after waiting for whoever else holds it.

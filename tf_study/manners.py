@@ -9,7 +9,6 @@ that are dressed up as in :data:`ATTACKS`.
 Shapes: questions N, positions :data:`LENGTH` = 24, words V.
 """
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_study.data import fetch, store
+from tf_study.jamo import initials, letters
 from tf_study.models.llama import Config, Llama, hf_sizes, torch_state
 
 SAFE = {
@@ -99,16 +99,6 @@ REQUESTS = tuple(Request(thing, deed) for thing in THINGS for deed in [*SAFE, *H
 )
 
 
-def letters(word: str) -> str:
-    """Return a word taken apart into letters, 훔치는 → ㅎㅜㅁㅊㅣㄴㅡㄴ."""
-    return "".join(_JAMO[letter] for letter in unicodedata.normalize("NFD", word))
-
-
-def initials(word: str) -> str:
-    """Return the first letters of the syllables, 훔치는 → ㅎㅊㄴ."""
-    return "".join(letters(syllable)[0] for syllable in word)
-
-
 def _prefixed(text: str) -> Callable[[list[str]], list[str]]:
     return lambda words: [*text.split(), *words]
 
@@ -116,17 +106,6 @@ def _prefixed(text: str) -> Callable[[list[str]], list[str]]:
 def _spelled(spell: Callable[[str], str]) -> Callable[[list[str]], list[str]]:
     return lambda words: [words[0], spell(words[1]), *words[2:]]
 
-
-# The letters of NFD (initial, vowel, final) → those of a keyboard.
-_JAMO = {
-    chr(start + i): letter
-    for start, row in (
-        (0x1100, "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"),
-        (0x1161, "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"),
-        (0x11A8, "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"),
-    )
-    for i, letter in enumerate(row)
-}
 
 # The words of a question → the same question, dressed up.
 ATTACKS = {

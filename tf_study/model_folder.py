@@ -36,7 +36,7 @@ def write_card(folder: Path, card: dict, files: Sequence[str]) -> None:
     """Write the card with the digests of those of the files that are there."""
     found = {name: digest(folder / name) for name in files if (folder / name).exists()}
     text = json.dumps(card | {"files": found}, ensure_ascii=False, indent=1)
-    cli.write(folder / CARD, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(folder / CARD, text)
 
 
 def read_card(folder: Path, keys: Mapping[str, type]) -> dict:

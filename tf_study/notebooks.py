@@ -246,7 +246,7 @@ def store_seconds(new: dict[Path, float]) -> None:
     merged = seconds() | new
     lines = [f'"{path.as_posix()}" = {merged[path]:.1f}\n' for path in all_paths() if path in merged]
     comment = SECONDS.read_text(encoding="utf-8").partition('"')[0]
-    cli.write(SECONDS, lambda part: part.write_text(comment + "".join(lines), encoding="utf-8"))
+    cli.write_text(SECONDS, comment + "".join(lines))
 
 
 def bench(paths: list[Path]) -> None:
@@ -289,7 +289,7 @@ def write_map(readme: Path) -> None:
     before, rest = readme.read_text(encoding="utf-8").split("<!-- map -->\n")
     after = rest.split("<!-- /map -->")[1]
     text = f"{before}<!-- map -->\n{curriculum.readme_map()}\n<!-- /map -->{after}"
-    cli.write(readme, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(readme, text)
 
 
 def main(arguments: list[str] | None = None) -> int:

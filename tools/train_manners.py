@@ -18,6 +18,7 @@ from tf_study import manners
 from tf_study.data import store
 from tf_study.environment import seed_everything
 from tf_study.models.llama import Llama
+from tf_study.preferences import log_probabilities
 
 STEPS, BATCH, RATE, WARMUP = 400, 64, 3e-3, 20
 FILE = store.FOLDER / "manners" / "answering.npz"
@@ -52,8 +53,7 @@ def train() -> Llama:
     @tf.function
     def step(x, mask):
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(x[:, 1:], model(x[:, :-1])[0])
-            loss = tf.reduce_sum(losses * mask[:, 1:]) / tf.reduce_sum(mask[:, 1:])
+            loss = -tf.reduce_sum(log_probabilities(model, x, mask)) / tf.reduce_sum(mask[:, 1:])
         optimizer.apply(tape.gradient(loss, model.trainable_variables))
         return loss
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.random import default_rng
 from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
 from tf_study import data
 from tf_study.expect import (
@@ -43,10 +44,6 @@ def _softplus(x) -> np.ndarray:
     return np.logaddexp(0, x)
 
 
-def _sigmoid(x) -> np.ndarray:
-    return np.exp(-_softplus(-np.asarray(x, float)))
-
-
 def _loss(c, r, w, center) -> float:
     return np.mean(w * _softplus(r - c)) + center * np.mean((c + r) ** 2)
 
@@ -62,7 +59,7 @@ def _wrong_losses(c, r, w, center) -> dict[str, float]:
             w * (_softplus(-c) + _softplus(r))
         )
         + middle,
-        "로그를 취하지 않았습니다.": np.mean(-w * _sigmoid(c - r)) + middle,
+        "로그를 취하지 않았습니다.": np.mean(-w * expit(c - r)) + middle,
         "평균이 아니라 합입니다.": len(c) * (right + middle),
         "가중치의 합으로 나누었습니다. 쌍의 수 N으로 나누세요.": np.sum(w * _softplus(r - c)) / w.sum()
         + middle,
@@ -115,7 +112,7 @@ def _gradients(tape, got, tensors, parts, case: str) -> None:
         isinstance(got, tf.Tensor | tf.Variable),
         f"{case}: 기울기를 구할 수 있게 TensorFlow의 연산으로 계산하세요.",
     )
-    push = w * _sigmoid(r - c) / len(c)
+    push = w * expit(r - c) / len(c)
     middle = 2 * center * (c + r) / len(c)
     for name, slope, right in zip(
         ("chosen", "rejected"), tape.gradient(got, tensors[:2]), (middle - push, middle + push), strict=True
@@ -327,9 +324,9 @@ def ece(answer):
     for case, (margins, flip, bins) in cases.items():
         with untouched(case, margins, flip):
             got = answer(margins, flip, bins)
-        p, y = _sigmoid(np.where(flip, -margins, margins)), ~flip
-        chosen = _sigmoid(margins)
-        top = _sigmoid(np.abs(margins))
+        p, y = expit(np.where(flip, -margins, margins)), ~flip
+        chosen = expit(margins)
+        top = expit(np.abs(margins))
         mistakes = {
             "쌍의 순서를 뒤집지 않아 정답이 모두 1입니다. 확신이 클수록 오차가 작게 나옵니다.": _ece(
                 chosen, np.ones(len(p)), bins
@@ -373,7 +370,7 @@ def temperature(answer):
 
     def drawn(count: int, true: float) -> np.ndarray:
         z = rng.normal(0, 3, count)
-        return true * np.where(rng.random(count) < _sigmoid(z), z, -z)
+        return true * np.where(rng.random(count) < expit(z), z, -z)
 
     cases = {
         "확신이 모자란 모델": drawn(300, 0.25),
@@ -404,7 +401,7 @@ def _wrong_temperature(found: float, right: float, margins: np.ndarray, case: st
         "온도가 1보다 클 수도 있습니다.": min(1.0, right),
         "차이의 표준편차입니다. 손실이 가장 작은 온도를 찾으세요.": margins.std(),
         "제곱 오차가 가장 작은 온도입니다. 음의 로그가능도를 쓰세요.": _temperature(
-            margins, lambda z: np.mean(_sigmoid(-z) ** 2)
+            margins, lambda z: np.mean(expit(-z) ** 2)
         ),
         "0.05~20의 끝값을 빠뜨렸습니다.": np.clip(found, LEAST, MOST) if not LEAST <= found <= MOST else -1,
     }

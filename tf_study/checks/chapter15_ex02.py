@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.random import default_rng
+from scipy.special import expit, log_softmax
 
 from tf_study import manners
 from tf_study.expect import (
@@ -29,16 +30,6 @@ REFUSED = RIGHT = 0.9
 SPLIT, QUESTIONS = 3, 2  # the seed of the requests' split, and the phrasings that are asked
 
 
-def _log_softmax(x) -> np.ndarray:
-    x = np.asarray(x, float)
-    x = x - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
-
-
-def _sigmoid(x) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -np.asarray(x, float)))
-
-
 @problem("답의 로그확률", minutes=5)
 def sequence_logp(answer):
     """Masks with holes, one row, two positions, large logits; the gradient is that of a softmax."""
@@ -49,7 +40,7 @@ def sequence_logp(answer):
         tokens = rng.integers(0, words, (count, length)).astype(np.int32)
         mask = (rng.random((count, length)) < 0.6).astype("f")
         mask[:, -1], mask[0, 0] = 1, 1  # The first token has nobody who predicts it.
-        logs = _log_softmax(logits)
+        logs = log_softmax(logits.astype(float), -1)
         given = np.take_along_axis(logs[:, :-1], tokens[:, 1:, None], -1)[..., 0]
         same = np.take_along_axis(logs, tokens[..., None], -1)[..., 0]
 
@@ -106,7 +97,7 @@ def dpo_loss(answer):
                 "beta를 두 번 곱했습니다.": np.logaddexp(0, -z * beta).mean(),
                 "차이를 먼저 평균했습니다. 쌍마다 손실을 구한 다음 평균합니다.": np.logaddexp(0, -z.mean()),
                 "손실이 아니라 목적 함수입니다. 부호를 바꾸어 작을수록 좋게 하세요.": -loss.mean(),
-                "로그를 취하지 않았습니다.": -_sigmoid(z).mean(),
+                "로그를 취하지 않았습니다.": -expit(z).mean(),
             }
 
         got = expect_parts(answer(*map(tf.constant, parts), beta), ("손실", "보상", "보상"), case)
@@ -127,7 +118,7 @@ def dpo_loss(answer):
     )
     z = 0.2 * (parts[0] - parts[2] - parts[1] + parts[3]).numpy().astype(float)
     for sign, name, slope in ((-1, "나은", slopes[0]), (1, "못한", slopes[1])):
-        expect_close(slope, sign * 0.2 * _sigmoid(-z) / 6, f"{name} 답의 기울기", tol=1e-5)
+        expect_close(slope, sign * 0.2 * expit(-z) / 6, f"{name} 답의 기울기", tol=1e-5)
 
 
 @problem("기울기의 무게", minutes=5)
@@ -141,18 +132,16 @@ def dpo_weight(answer):
 
         def mistakes(z=z, beta=beta, count=count):
             return {
-                "거꾸로입니다. 잘 구별하는 쌍의 무게가 작아야 합니다.": beta * _sigmoid(z) / count,
-                "beta를 곱하지 않았습니다.": _sigmoid(-z) / count,
-                "쌍의 수로 나누지 않았습니다. 손실은 평균입니다.": beta * _sigmoid(-z),
-                "보상에 beta가 이미 들어 있는데 차이에 다시 곱했습니다.": beta * _sigmoid(-beta * z) / count,
-                "보상의 차이를 beta로 나누었습니다. 보상을 그대로 씁니다.": beta
-                * _sigmoid(-z / beta)
-                / count,
-                "손실의 기울기의 부호입니다. 무게는 0 이상입니다.": -beta * _sigmoid(-z) / count,
+                "거꾸로입니다. 잘 구별하는 쌍의 무게가 작아야 합니다.": beta * expit(z) / count,
+                "beta를 곱하지 않았습니다.": expit(-z) / count,
+                "쌍의 수로 나누지 않았습니다. 손실은 평균입니다.": beta * expit(-z),
+                "보상에 beta가 이미 들어 있는데 차이에 다시 곱했습니다.": beta * expit(-beta * z) / count,
+                "보상의 차이를 beta로 나누었습니다. 보상을 그대로 씁니다.": beta * expit(-z / beta) / count,
+                "손실의 기울기의 부호입니다. 무게는 0 이상입니다.": -beta * expit(-z) / count,
             }
 
         got = answer(tf.constant(up), tf.constant(down), beta)
-        expect_close(got, beta * _sigmoid(-z) / count, case, tol=1e-6, mistakes=mistakes)
+        expect_close(got, beta * expit(-z) / count, case, tol=1e-6, mistakes=mistakes)
 
 
 def _dense(inputs: int, outputs: int, bias: bool, rng) -> keras.layers.Dense:
@@ -394,9 +383,9 @@ def rlhf_gradient(answer):
     for words, count, beta in ((5, 8, 0.1), (3, 1, 0.5), (7, 30, 1.5)):
         case = f"답 {words}가지, 뽑은 답 {count}개, beta {beta:g}"
         logits, reward = rng.normal(size=(2, words)) + 1
-        reference = _log_softmax(rng.normal(size=words))
-        samples = rng.choice(words, count, p=np.exp(_log_softmax(logits)))
-        log_policy = _log_softmax(logits)
+        reference = log_softmax(rng.normal(size=words), -1)
+        samples = rng.choice(words, count, p=np.exp(log_softmax(logits, -1)))
+        log_policy = log_softmax(logits, -1)
         returns = (reward - beta * (log_policy - reference))[samples]
         slopes = np.eye(words)[samples] - np.exp(log_policy)
 
@@ -440,8 +429,8 @@ def _once(samples, shares, words) -> np.ndarray:
 def _expect_exact(answer, rng) -> None:
     """Two answers are drawn from three: the mean over all nine draws is half of the gradient (the baseline's share)."""
     logits, reward = rng.normal(size=(2, 3))
-    reference = _log_softmax(rng.normal(size=3))
-    policy, total = np.exp(_log_softmax(logits)), np.zeros(3)
+    reference = log_softmax(rng.normal(size=3), -1)
+    policy, total = np.exp(log_softmax(logits, -1)), np.zeros(3)
     for first in range(3):
         for second in range(3):
             got = answer(logits, reference, reward, np.array([first, second]), 0.4)

@@ -16,7 +16,7 @@ SAMPLES = "calibration.npz"  # Training pictures, uint8 (N, side, side, 3), for 
 def write_json(path: Path, value: dict) -> None:
     """Write ``value`` as readable JSON, in one step."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
-    cli.write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(path, text)
 
 
 def read_json(path: Path) -> dict:

@@ -200,7 +200,7 @@ def save(checkpoint: Checkpoint, output: Path) -> None:
             quant_method="awq", bits=4, group_size=group, zero_point=True, version="gemm"
         )
     cli.write(output / WHOLE, lambda part: _write_tensors(arrays, part))
-    cli.write(output / CARD, lambda part: part.write_text(json.dumps(card, indent=1), encoding="utf-8"))
+    cli.write_text(output / CARD, json.dumps(card, indent=1))
     _save_tokenizer(checkpoint, output)
 
 

@@ -135,7 +135,7 @@ def neighbours(drawn: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.nda
 def save(report: Report, train: np.ndarray, output: Path) -> list[Path]:
     """Write report.json, the pictures, and the ones nearest to the training set above their neighbours."""
     text = json.dumps(report.numbers, ensure_ascii=False, indent=1)
-    cli.write(output / "report.json", lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(output / "report.json", text)
     files.write(output / "pictures.png", files.png(files.grid(report.drawn[:200], 20)))
     rows = np.argsort(report.distances)[:SHOWN]
     pairs = np.concatenate([report.drawn[rows], train[report.nearest[rows]]])

@@ -9,17 +9,9 @@ from PIL import Image
 
 from diffusion_image_gen import evaluation, pictures, storage
 from diffusion_image_gen.__main__ import main
+from project_commands import runner
 
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; return status, stdout and stderr."""
-
-    def call(*arguments):
-        status = main([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
-
-    return call
+run = runner(main)
 
 
 def test_sample_of_the_trained_model(run, trained, tmp_path):

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
         raise StudyError(f"{folder}의 가중치가 보고서를 쓴 뒤에 바뀌었으니 evaluate를 다시 실행하세요.")
     trained = settings.read_card(folder) if (folder / settings.CARD).is_file() else None
     text = write(report, trained)
-    cli.write(folder / CARD, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(folder / CARD, text)
     print(folder / CARD)
 
 

@@ -149,7 +149,7 @@ def save(data: Data, folder: Path) -> list[Path]:
     paths = []
     for name, rows in ((TRAIN, data.train), (HELD_OUT, data.held_out)):
         text = "".join(json.dumps(row.as_json(), ensure_ascii=False) + "\n" for row in rows)
-        cli.write(folder / name, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+        cli.write_text(folder / name, text)
         paths.append(folder / name)
     return paths
 

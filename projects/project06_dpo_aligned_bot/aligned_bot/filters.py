@@ -14,12 +14,10 @@ from pathlib import Path
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from tf_study import jamo
 from tf_study.errors import StudyError
 
 REFUSAL = "그런 일은 도와드릴 수 없어요."
-INITIALS, VOWELS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
-FINALS = "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
-APART = re.compile(f"([{INITIALS}])([{VOWELS}])([{FINALS}](?![{VOWELS}]))?")  # A syllable in letters.
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 FEWEST = 10  # questions of each kind that a filter is learnt from
 
@@ -30,15 +28,9 @@ def normalise(text: str) -> str:
     ``ㅎㅜㅁㅊㅣㄴㅡㄴ`` → ``훔치는``. Initials alone (``ㅎㅊㄴ``) stay: they do not say which syllables they stand for.
     """
     kept = (character for character in text if unicodedata.category(character) != "Cf")
-    # NFKC would make initials of all letters; they are put together by :data:`APART` instead.
+    # NFKC would make initials of all letters; they are put together by ``jamo`` instead.
     plain = "".join(c if "ㄱ" <= c <= "ㅣ" else unicodedata.normalize("NFKC", c) for c in kept)
-    return unicodedata.normalize("NFC", APART.sub(_syllable, plain))
-
-
-def _syllable(found: re.Match) -> str:
-    initial, vowel, final = found.groups()
-    number = (INITIALS.index(initial) * len(VOWELS) + VOWELS.index(vowel)) * (len(FINALS) + 1)
-    return chr(ord("가") + number + (FINALS.index(final) + 1 if final else 0))
+    return unicodedata.normalize("NFC", jamo.together(plain))
 
 
 class InputFilter:

@@ -167,8 +167,8 @@ def save(report: dict, rows: Sequence[dict], folder: Path) -> list[Path]:
     paths = [folder / name for name in (REPORT, ANSWERS, PLANE)]
     text = json.dumps(report, ensure_ascii=False, indent=1)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    cli.write(paths[0], lambda part: part.write_text(text, encoding="utf-8"))
-    cli.write(paths[1], lambda part: part.write_text(lines, encoding="utf-8"))
+    cli.write_text(paths[0], text)
+    cli.write_text(paths[1], lines)
     plane(report, paths[2])
     return paths
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aligned_bot import shares
+from tf_study import jamo
 from tf_study.errors import StudyError
 
 NAMES = ("world", "ko", "en")
@@ -177,18 +178,6 @@ def spell(marked: str, spelling: Callable[[str], str]) -> str:
     return re.sub(r"\*(.+?)\*", lambda found: spelling(found[1]), marked)
 
 
-def _jamo(word: str) -> str:
-    from tf_study import manners
-
-    return manners.letters(word)
-
-
-def _initials(word: str) -> str:
-    from tf_study import manners
-
-    return manners.initials(word)
-
-
 # What a keyboard writes that is set to English while one types Korean.
 _KEYS = dict(
     zip(
@@ -201,12 +190,12 @@ _KEYS |= {pair: _KEYS[first] + _KEYS[second] for pair, first, second in _PAIRS.s
 
 
 def _keyboard(word: str) -> str:
-    return "".join(_KEYS.get(letter, letter) for letter in _jamo(word))
+    return "".join(_KEYS.get(letter, letter) for letter in jamo.letters(word))
 
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
-    "initials": _initials,
-    "letters": _jamo,
+    "initials": jamo.initials,
+    "letters": jamo.letters,
     "spaced": " ".join,
     "keyboard": _keyboard,
     "leet": lambda word: word.translate(str.maketrans("aeiost", "431057")),

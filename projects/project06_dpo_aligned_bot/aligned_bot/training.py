@@ -282,7 +282,7 @@ def write_log(output: Path, entries: Sequence[dict]) -> list[dict]:
     """Write :func:`history` as JSONL and return it."""
     lines = history(entries)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    cli.write(output / LOG, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(output / LOG, text)
     return lines
 
 
@@ -402,7 +402,7 @@ def _about(settings: Settings, data: Data) -> dict:
 
 def _write_json(path: Path, content: dict) -> None:
     text = json.dumps(content, ensure_ascii=False, indent=1)
-    cli.write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(path, text)
 
 
 def _step(checkpoint: Path) -> int:

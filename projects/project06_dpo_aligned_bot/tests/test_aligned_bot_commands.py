@@ -8,19 +8,12 @@ import pytest
 
 from aligned_bot import __main__ as program
 from aligned_bot.__main__ import main
+from project_commands import runner
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command; return status, stdout and stderr."""
-
-    def call(*arguments):
-        status = main([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
-
-    return call
+run = runner(main)
 
 
 def test_data_prints_the_table_and_writes_the_parts(run, tmp_path, torch):

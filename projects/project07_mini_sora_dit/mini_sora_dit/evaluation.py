@@ -185,7 +185,7 @@ def save(numbers: dict, clips: dict[str, np.ndarray], output: Path) -> list[Path
 def write_json(path: Path, numbers: dict) -> None:
     """Write numbers in one step."""
     text = json.dumps(numbers, ensure_ascii=False, indent=1)
-    cli.write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    cli.write_text(path, text)
 
 
 def draw_sweep(found: dict, yardstick: Yardstick) -> Figure:
