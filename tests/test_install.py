@@ -26,7 +26,7 @@ sys.exit(install.main([sys.argv[2]]))
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A folder with a project definition, in the place of the repository."""
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "constraints-beam.txt"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.setattr(install, "ROOT", tmp_path)
     return tmp_path
@@ -93,10 +93,25 @@ def test_packages_are_installed_once_and_again_after_the_pins_change(root, ran, 
     assert pip_calls("base") == ["."]
     assert pip_calls("dev") == [".[dev]"]
     (root / "elsewhere").mkdir()
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "constraints-beam.txt"):
         shutil.copy(root / name, root / "elsewhere")
     install.ROOT = root / "elsewhere"
     assert pip_calls("dev") == [".[dev]"], "the course itself is installed from another folder now"
+
+
+def test_beam_has_an_environment_of_its_own_with_the_course_s_other_pins(root, ran, tmp_path):
+    venv = tmp_path / "venv-beam"
+    venv.mkdir()
+    (venv / install.MADE).touch()
+    install.install(venv, "beam")
+    (command,) = [command for command in ran if "pip" in command]
+    assert command[-5:] == list(install.BEAM)
+    pins = (root / "build" / "constraints-beam.txt").read_text("utf-8").splitlines()
+    names = [line.split("==")[0] for line in pins if line and not line.startswith("#")]
+    assert len(set(names)) == len(names) and "numpy" in names and "pillow==12.3.0" in pins
+    ran.clear()
+    install.install(venv, "beam")
+    assert not [command for command in ran if "pip" in command]
 
 
 def test_a_package_that_pip_was_killed_over_is_installed_again(root, ran, tmp_path):

@@ -1,6 +1,6 @@
 """Makes the virtual environment and installs the course in it. Needs nothing but Python.
 
-python -m tf_study.install VENV [base|dev|advanced]
+python -m tf_study.install VENV [base|dev|advanced|beam]
 
 It may be killed at any moment and started again, twice at a time too: a step counts as done only when a file
 written after it says so.
@@ -23,6 +23,8 @@ from tf_study.errors import StudyError
 ROOT = curriculum.ROOT
 KERNEL = "tf_study"
 GROUPS = {"base": ".", "dev": ".[dev]", "advanced": ".[dev,advanced]"}  # each with those before it
+# Apache Beam needs other versions of three packages, so it has an environment of its own, without the course.
+BEAM = ("apache-beam", "google-crc32c", "kiwipiepy", "datasketch", "tqdm")
 MADE = ".made"  # The environment itself is whole.
 # The kernel's only warning says in English that others on this machine could listen.
 KERNEL_CONFIG = "c.IPKernelApp.log_level = 40\n"
@@ -35,7 +37,7 @@ def install(venv: Path, group: str) -> None:
 
     Args:
         venv: its folder.
-        group: a key of :data:`GROUPS`.
+        group: a key of :data:`GROUPS`, or "beam", in an environment of its own.
 
     Raises:
         StudyError: if this Python will not do, or a step fails; what was done stays.
@@ -54,12 +56,13 @@ def install(venv: Path, group: str) -> None:
             _make(venv, run)
         if not _is_current(venv, group):
             _install_packages(venv, group, run)
-        _register_kernel(venv, run)
+        if group in GROUPS:
+            _register_kernel(venv, run)
 
 
 def _is_whole(venv: Path) -> bool:
     """Return whether the environment was made to its end and its Python still starts."""
-    if not any((venv / name).exists() for name in (MADE, *(f".{group}" for group in GROUPS))):
+    if not any((venv / name).exists() for name in (MADE, *(f".{group}" for group in (*GROUPS, "beam")))):
         return False
     try:
         return subprocess.run([venv / "bin" / "python", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
@@ -86,7 +89,8 @@ def _make(venv: Path, run: Run) -> None:
 
 def _key() -> str:
     """Return what the installed packages depend on: the pins, and this folder, which is installed too."""
-    pins = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+    names = ("pyproject.toml", "constraints.txt", "constraints-beam.txt")
+    pins = b"".join((ROOT / name).read_bytes() for name in names)
     return hashlib.sha256(pins + os.fsencode(ROOT)).hexdigest()
 
 
@@ -97,20 +101,36 @@ def _is_current(venv: Path, group: str) -> bool:
 
 def _install_packages(venv: Path, group: str, run: Run) -> None:
     _forget_halves(venv)
+    size = "몇 GB를 내려받아 몇 분" if group in GROUPS else "몇백 MB를 내려받아 1분쯤"
     print(
-        "패키지를 설치합니다. 처음에는 몇 GB를 내려받아 몇 분 걸리고, 마지막 1~2분은 아무것도 보이지 않습니다.",
+        f"패키지를 설치합니다. 처음에는 {size} 걸리고, 마지막에는 한동안 아무것도 보이지 않습니다.",
         flush=True,
     )
     pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
     environment = {**os.environ, "DS_BUILD_OPS": "0"}  # DeepSpeed's kernels are not compiled beforehand.
-    if run([*pip, "-c", "constraints.txt", "-e", GROUPS[group]], env=environment).returncode:
+    what = ["-e", GROUPS[group]] if group in GROUPS else BEAM
+    pins = "constraints.txt" if group in GROUPS else _beam_constraints()
+    if run([*pip, "-c", pins, *what], env=environment).returncode:
         raise StudyError(
             "패키지를 설치하지 못했으니 위의 오류와 인터넷 연결, 남은 공간을 확인하고 다시 실행하세요."
         )
-    config = venv / "etc" / "ipython" / "ipython_kernel_config.py"
-    cli.write(config, lambda part: part.write_text(KERNEL_CONFIG))
-    for name in list(GROUPS)[: list(GROUPS).index(group) + 1]:
+    if group in GROUPS:
+        config = venv / "etc" / "ipython" / "ipython_kernel_config.py"
+        cli.write(config, lambda part: part.write_text(KERNEL_CONFIG))
+    done = list(GROUPS)[: list(GROUPS).index(group) + 1] if group in GROUPS else [group]
+    for name in done:
         cli.write(venv / f".{name}", lambda part: part.write_text(_key()))
+
+
+def _beam_constraints() -> Path:
+    """Write the pins of Beam's environment, the course's except where ``constraints-beam.txt`` differs."""
+    own = (ROOT / "constraints-beam.txt").read_text("utf-8").splitlines()
+    names = {line.split("==")[0] for line in own}
+    rest = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    path = ROOT / "build" / "constraints-beam.txt"
+    lines = own + [line for line in rest if line.split("==")[0] not in names]
+    cli.write_text(path, "\n".join(lines) + "\n")
+    return path
 
 
 def _forget_halves(venv: Path) -> None:
@@ -139,7 +159,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = cli.Parser(prog="python -m tf_study.install", description="가상 환경에 과정을 설치합니다.")
     parser.add_argument("venv", type=Path, metavar="폴더", help="가상 환경의 폴더")
     parser.add_argument(
-        "group", nargs="?", choices=GROUPS, default="base", metavar="묶음", help=", ".join(GROUPS)
+        "group",
+        nargs="?",
+        choices=[*GROUPS, "beam"],
+        default="base",
+        metavar="묶음",
+        help="base, dev, advanced, beam",
     )
     options: argparse.Namespace = parser.parse_args(arguments)
     return cli.run(
