@@ -257,7 +257,7 @@ def _split_up(w_up, heads, nope, layout="heads"):
         whole = tf.reshape(w_up, (rank, heads, -1))
     if layout == "values first":
         return whole[..., value:], whole[..., :value]
-    return whole[..., :nope], whole[..., nope:]
+    return whole[..., :nope], whole[..., -nope:] if layout == "as many" else whole[..., nope:]
 
 
 def _joined(out, merge="btv"):
@@ -357,6 +357,8 @@ def absorbed_head_by_head(q, c, kr, w_up, start):
     return tf.concat(out, -1)
 
 
+RIGHT("absorbed")(tf.function(_folded))
+
 for _name, _answer in (("naive", _expanded), ("absorbed", _folded)):
     WRONG.add(_name, _answer, "scale of d_n", scale="nope")
     WRONG.add(_name, _answer, "scale of d_v", scale="value")
@@ -367,6 +369,7 @@ for _name, _answer in (("naive", _expanded), ("absorbed", _folded)):
     WRONG.add(_name, _answer, "W_UV for W_UK", layout="values first")
     WRONG.add(_name, _answer, "heads in the last axis", layout="last")
     WRONG.add(_name, _answer, "all keys before all values", layout="blocks")
+    WRONG.add(_name, _answer, "values of as many columns as keys", layout="as many")
     WRONG.add(_name, _answer, "position term lost", rope=False)
     WRONG.add(_name, _answer, "heads not moved", merge="bhv")
 WRONG.add("absorbed", _folded, "scale of d_c", scale="rank")
@@ -374,6 +377,14 @@ WRONG.add("absorbed", _folded, "scale of d_c and d_R", scale="both")
 WRONG.add("absorbed", _folded, "W_UK on the way back", back="keys")
 WRONG("absorbed")(naive_one_key)  # Right numbers, but all keys and values are there.
 WRONG("absorbed")(naive_head_by_head)
+WRONG.add("absorbed", tf.function(_expanded), "expanded in a function that the graph calls")
+
+
+@WRONG("absorbed")
+def absorbed_of_values(q, c, kr, w_up, start):
+    """Sizes read as values of tensors, which a graph does not have."""
+    length, seen = (int(tf.shape(x)[-2]) for x in (q, c))
+    return _folded(q, c, kr, w_up, seen - length)
 
 
 @WRONG("naive")
@@ -417,11 +428,11 @@ def absorbed_keys_only(q, c, kr, w_up, start):
 class _Layer(keras.layers.Layer):
     """The given weights; what may go wrong is a class attribute."""
 
-    keep, restart, lost, joined, masked, gained = "latents", False, (), True, True, True
+    keep, restart, lost, joined, masked, gained, asked = "latents", False, (), True, True, True, True
 
-    def __init__(self, width, heads, kv_rank, nope, rope, value):
+    def __init__(self, width, heads, kv_rank, nope, rope, value, attention=_folded):
         super().__init__()
-        self.heads = heads
+        self.heads, self.nope, self.attention = heads, nope, attention
         self.query, self.down = linear(width, heads * (nope + rope)), linear(width, kv_rank + rope)
         self.gain = self.add_weight(shape=(kv_rank,), initializer="ones", name="gain")
         self.up, self.out = linear(kv_rank, heads * (nope + value)), linear(heads * value, width)
@@ -439,10 +450,12 @@ class _Layer(keras.layers.Layer):
             new = tuple(b if i in self.lost else tf.concat([a, b], 1) for i, (a, b) in pairs)
         up = tf.convert_to_tensor(self.up.kernel)
         seen = new[0].shape[1]
-        mixed = _folded(q, *new, up, start if self.masked else seen)
+        attend = self.attention if self.asked else _folded
+        mixed = attend(q, *new, up, start if self.masked else seen)
         if self.keep == "expanded":
             kv = tf.reshape(new[0] @ up, (*new[0].shape[:2], self.heads, -1))
-            return self.out(mixed), tuple(tf.split(tf.transpose(kv, (0, 2, 1, 3)), [1, kv.shape[-1] - 1], -1))
+            kv = tf.transpose(kv, (0, 2, 1, 3))
+            return self.out(mixed), (kv[..., : self.nope], kv[..., self.nope :])
         return self.out(mixed), self.packed(new)
 
     def packed(self, cache):
@@ -454,7 +467,7 @@ RIGHT("MLA")(_Layer)
 
 @RIGHT("MLA")
 class MlaOfTheCachesLength(_Layer):
-    """The position is read off the cache, the attention expands, and the cache is a list."""
+    """The position is read off the cache, and the cache is a list."""
 
     def call(self, x, cache=None, start=0):
         past = 0 if cache is None else cache[0].shape[1]
@@ -465,7 +478,23 @@ class MlaOfTheCachesLength(_Layer):
         q, kr = decoupled_rope_complex(q, kr, past)
         if past:
             c, kr = (tf.concat(pair, 1) for pair in zip(cache, (c, kr), strict=True))
-        return self.out(naive_one_key(q, c, kr, tf.convert_to_tensor(self.up.kernel), past)), [c, kr]
+        return self.out(self.attention(q, c, kr, tf.convert_to_tensor(self.up.kernel), past)), [c, kr]
+
+
+@RIGHT("MLA")
+class MlaWithKeras(_Layer):
+    """keras.ops from end to end, and the kernels as they are."""
+
+    def call(self, x, cache=None, start=0):
+        ops, (batch, length) = keras.ops, x.shape[:2]
+        q = ops.transpose(ops.reshape(self.query(x), (batch, length, self.heads, -1)), (0, 2, 1, 3))
+        c, kr = compress_with_keras(x, self.down.kernel, self.gain)
+        q, kr = decoupled_rope_partner(q, kr, start)
+        parts = [c, kr]
+        if cache is not None:
+            parts = [ops.concatenate(pair, 1) for pair in zip(cache, parts, strict=True)]
+        mixed = self.attention(q, *parts, ops.convert_to_tensor(self.up.kernel), start)
+        return ops.matmul(mixed, self.out.kernel), tuple(parts)
 
 
 WRONG.add("MLA", _Layer, "expanded keys and values cached", keep="expanded")
@@ -477,6 +506,7 @@ WRONG.add("MLA", _Layer, "the cache not looked at", joined=False)
 WRONG.add("MLA", _Layer, "positions restart", restart=True)
 WRONG.add("MLA", _Layer, "no mask", masked=False)
 WRONG.add("MLA", _Layer, "the gain not used", gained=False)
+WRONG.add("MLA", _Layer, "an attention of its own", asked=False)
 
 
 @WRONG("MLA")
@@ -550,7 +580,8 @@ def _measured(
     model, tokens, layers=slice(None), parts=slice(None), kind=None, divide="all", logits=False, of=None
 ):
     scores, caches = model(tokens)
-    found = [np.asarray(part) for cache in caches[layers] for part in cache[parts]]
+    chosen = [caches[0]] * len(caches) if layers == "first" else caches[layers]
+    found = [np.asarray(part) for cache in chosen for part in cache[parts]]
     found += [np.asarray(scores)] if logits else []
     total = sum(of(part) if of else part.astype(kind).nbytes if kind else part.nbytes for part in found)
     batch, length = np.shape(tokens)
@@ -577,6 +608,7 @@ def bytes_per_token_of_the_first(model, tokens):
 
 WRONG.add("bytes_per_token", _measured, "one layer", layers=slice(1))
 WRONG.add("bytes_per_token", _measured, "the last layer", layers=slice(-1, None))
+WRONG.add("bytes_per_token", _measured, "the first layer for every layer", layers="first")
 WRONG.add("bytes_per_token", _measured, "c alone", parts=slice(1))
 WRONG.add("bytes_per_token", _measured, "two tensors at most", parts=slice(2))
 WRONG.add("bytes_per_token", _measured, "float64", kind="float64")

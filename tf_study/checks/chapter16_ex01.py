@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.random import default_rng
 
-from tf_study.expect import expect, expect_array, expect_close, expect_parts, expect_type
+from tf_study.expect import Mismatch, expect, expect_array, expect_close, expect_parts, expect_type
 from tf_study.models.llama import Config, Llama
 from tf_study.practice import problem
 
@@ -305,15 +305,24 @@ def _expect_attention(answer, rng, folded: bool) -> None:
 def _expect_small(answer) -> None:
     """Trace the answer and raise ``Mismatch`` if it makes as many numbers a token as one head's key for every head.
 
-    Counted are all tensors with the tokens' axis: c has 256 numbers a token and an array of scores 16, one head's
-    keys for every head 1,920. So there is room for copies of c and a dozen arrays of scores, and for no keys.
+    Counted are all tensors with the tokens' axis, those in functions that the graph calls, too; the body of a loop
+    counts once. c has 256 numbers a token and an array of scores 16, one head's keys for every head 1,920. So there
+    is room for copies of c and a dozen arrays of scores, and for no keys.
     """
     heads, seen, nope, rope, value, rank = 16, 61, 120, 8, 120, 256
     shapes = (1, heads, 1, nope + rope), (1, seen, rank), (1, seen, rope), (rank, heads * (nope + value))
     function = tf.function(lambda *given: answer(*given, seen - 1), autograph=False)
-    traced = function.get_concrete_function(*(tf.TensorSpec(shape, tf.float32) for shape in shapes))
-    outputs = [tensor for operation in traced.graph.get_operations() for tensor in operation.outputs]
-    known = [tensor.shape for tensor in outputs if tensor.shape.is_fully_defined()]
+    try:
+        traced = function.get_concrete_function(*(tf.TensorSpec(shape, tf.float32) for shape in shapes))
+    except (TypeError, AttributeError) as error:  # A graph has no values to read.
+        raise Mismatch(
+            "값은 같지만 그래프를 만들 수 없습니다. 크기는 tf.shape가 아니라 q.shape에서 읽고, 텐서의 값을 파이썬의 "
+            f"수나 배열로 바꾸지 마세요. ({type(error).__name__})"
+        ) from None
+    graph = traced.graph.as_graph_def(add_shapes=True)
+    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+    outputs = [tf.TensorShape(shape) for node in nodes for shape in node.attr["_output_shapes"].list.shape]
+    known = [shape for shape in outputs if shape.is_fully_defined()]
     # 61 is a prime that divides no other size, so that the tokens are found where axes are merged, too.
     made = sum(shape.num_elements() // seen for shape in known if any(size % seen == 0 for size in shape))
     limit = heads * min(nope, value)
@@ -341,7 +350,7 @@ CHUNKS = (3, 1, 1, 2)
 
 @problem("캐시가 있는 층", minutes=10)
 def MLA(answer):  # noqa: N802 (named after the learner's class)
-    """All at once and in pieces, against float64; the cache holds two small tensors; gradients pass."""
+    """All at once and in pieces, against float64; two small tensors in the cache; gradients; the given attention."""
     rng = default_rng(1615)
     for sizes in SIZES:
         case = ", ".join(f"{name} {value}" for name, value in sizes.items())
@@ -392,6 +401,17 @@ def MLA(answer):  # noqa: N802 (named after the learner's class)
             len(slopes) == 5 and all(slope is not None for slope in slopes),
             f"{case}: 기울기가 흐르지 않는 가중치가 있습니다. 가중치 다섯 개를 모두 TensorFlow의 연산으로 쓰세요.",
         )
+        layer.attention = _silent(sizes["heads"] * sizes["value"])
+        got = expect_parts(layer(tf.constant(x)), ("출력", "캐시"), case)
+        expect(
+            not np.any(got[0]),
+            f"{case}: self.attention을 모두 0을 돌려주는 함수로 바꾸어도 출력이 0이 아닙니다. 어텐션은 self.attention으로 계산하세요.",
+        )
+
+
+def _silent(width: int):
+    """Return an attention that gives zeros (B, T, width)."""
+    return lambda q, c, kr, w_up, start: tf.zeros((q.shape[0], q.shape[2], width))
 
 
 def _layer(x, weights: dict, sizes: dict, positions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
