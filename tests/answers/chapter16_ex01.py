@@ -96,9 +96,9 @@ def _compressed(
 RIGHT("compress")(_compressed)
 
 
-@RIGHT("compress")
+@WRONG("compress")
 def compress_with_a_layer(x, w_down, gain):
-    """The package's layer with the gain put in."""
+    """The package's layer with the gain copied into it: right numbers, but the gain would never be trained."""
     rank = gain.shape[0]
     norm = RMSNorm(rank, 1e-6)
     norm.gain.assign(gain)
@@ -234,6 +234,13 @@ WRONG.add("decoupled_rope", _rope, "the other direction", sign=-1.0)
 WRONG.add("decoupled_rope", _rope, "turned by the head's number", head_axis=True)
 WRONG.add("decoupled_rope", _rope, "rates of the whole query's width", wide=True)
 WRONG.add("decoupled_rope", _rope, "another base", base=500000.0)
+
+
+@WRONG("decoupled_rope")
+def decoupled_rope_with_numpy(q, kr, start):
+    """Right numbers, no gradient through the key."""
+    turned, key = _rope(q, kr, start)
+    return turned, tf.constant(key.numpy())
 
 
 # -- naive and absorbed --------------------------------------------------------------------------------
@@ -380,11 +387,17 @@ WRONG("absorbed")(naive_head_by_head)
 WRONG.add("absorbed", tf.function(_expanded), "expanded in a function that the graph calls")
 
 
-@WRONG("absorbed")
-def absorbed_of_values(q, c, kr, w_up, start):
+@WRONG("naive", "absorbed")
+def attention_of_values(q, c, kr, w_up, start):
     """Sizes read as values of tensors, which a graph does not have."""
     length, seen = (int(tf.shape(x)[-2]) for x in (q, c))
     return _folded(q, c, kr, w_up, seen - length)
+
+
+@WRONG("naive", "absorbed")
+def attention_with_numpy(*given):
+    """Right numbers, no gradient."""
+    return tf.constant(_folded(*given).numpy())
 
 
 @WRONG("naive")

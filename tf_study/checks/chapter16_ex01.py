@@ -93,6 +93,20 @@ def _compress(x, down, gain, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return c / np.sqrt(np.square(c).mean(-1, keepdims=True) + EPS) * gain, kr
 
 
+def _expect_slopes(answer, given: dict, others: tuple, case: str) -> None:
+    """Raise ``Mismatch`` unless gradients pass from the sum of all results to every array of ``given``."""
+    watched = [tf.constant(array) for array in given.values()]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        parts = answer(*watched, *others)
+        total = sum(tf.reduce_sum(part) for part in (parts if isinstance(parts, list | tuple) else [parts]))
+    for name, slope in zip(given, tape.gradient(total, watched), strict=True):
+        expect(
+            slope is not None,
+            f"{case}: {name}의 기울기가 없습니다. 값을 복사하지 말고 TensorFlow의 연산으로 작성하세요.",
+        )
+
+
 @problem("압축", minutes=5)
 def compress(answer):
     """Equal and unequal parts, one token, a token of zeros, inputs so small that epsilon counts."""
@@ -144,14 +158,7 @@ def compress(answer):
                 got[place], wanted, f"{case}, {name}", tol=2e-5, dtype="float32",
                 mistakes=lambda place=place, mistakes=mistakes: mistakes()[place],
             )  # fmt: skip
-        watched = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(watched)
-            total = tf.add_n(
-                [tf.reduce_sum(part) for part in answer(watched, tf.constant(down), tf.constant(gain))]
-            )
-        slope = tape.gradient(total, watched)
-        expect(slope is not None, f"{case}: 기울기가 x로 흐르지 않습니다. TensorFlow의 연산으로 작성하세요.")
+        _expect_slopes(answer, {"x": x, "w_down": down, "gain": gain}, (), case)
 
 
 def _turn(x, positions, half: bool = False, gather: bool = False, sign: int = 1) -> np.ndarray:
@@ -219,6 +226,7 @@ def decoupled_rope(answer):
             ("k^R", got[1], _turn(kr, at), of_key),
         ):
             expect_close(found, wanted, f"{case}, {name}", tol=5e-5, dtype="float32", mistakes=mistakes)
+        _expect_slopes(answer, {"q": q, "kr": kr}, (start,), case)
 
 
 def _parts(up, heads: int, nope: int, layout: str = "heads") -> tuple[np.ndarray, np.ndarray]:
@@ -298,16 +306,16 @@ def _expect_attention(answer, rng, folded: bool) -> None:
         # Scores of a thousand are known to 1e-4 in float32.
         tol = 2e-5 if size == 1 else 2e-3
         expect_close(got, _attention(q, c, kr, up, start), case, tol=tol, dtype="float32", mistakes=mistakes)
-    if folded:
-        _expect_small(answer)
+        _expect_slopes(answer, {"q": q, "c": c, "kr": kr, "w_up": up}, (start,), case)
+    _expect_graph(answer, folded)
 
 
-def _expect_small(answer) -> None:
-    """Trace the answer and raise ``Mismatch`` if it makes as many numbers a token as one head's key for every head.
+def _expect_graph(answer, folded: bool) -> None:
+    """Trace the answer; if ``folded``, it must make fewer numbers a token than a key for every head has.
 
     Counted are all tensors with the tokens' axis, those in functions that the graph calls, too; the body of a loop
-    counts once. c has 256 numbers a token and an array of scores 16, one head's keys for every head 1,920. So there
-    is room for copies of c and a dozen arrays of scores, and for no keys.
+    counts once. c has 256 numbers a token and an array of scores 16, the keys of all heads 1,920. So there is room
+    for copies of c and a dozen arrays of scores, and for no keys.
     """
     heads, seen, nope, rope, value, rank = 16, 61, 120, 8, 120, 256
     shapes = (1, heads, 1, nope + rope), (1, seen, rank), (1, seen, rope), (rank, heads * (nope + value))
@@ -327,7 +335,7 @@ def _expect_small(answer) -> None:
     made = sum(shape.num_elements() // seen for shape in known if any(size % seen == 0 for size in shape))
     limit = heads * min(nope, value)
     expect(
-        made < limit,
+        made < limit or not folded,
         f"값은 같지만, 헤드 {heads}개, d_n과 d_v {nope}, d_c {rank}에서 캐시의 토큰마다 수를 {made:,}개나 만들었습니다"
         f"({limit:,}개보다 적어야 합니다). 키와 값을 펼치거나 c를 헤드마다 복사하지 말고, 쿼리와 출력 쪽에 "
         "W^UK와 W^UV를 곱하세요.",
