@@ -385,23 +385,21 @@ def MLA(answer):  # noqa: N802 (named after the learner's class)
                 "조각마다 위치가 0에서 다시 시작합니다. start를 넘기세요.": wrong_kr,
             },
         )
-        got = expect_parts(layer(tf.constant(x)), ("출력", "캐시"), case)
-        _expect_cache(got[1], (c, kr), of_cache, length, f"{case}, 한꺼번에")
-        expect_close(got[0], out, f"{case}, 한꺼번에", tol=5e-5, dtype="float32")
-        cache, start = None, 0
-        for count in CHUNKS:
-            end = start + count
-            where = f"{case}, 위치 {start}부터 토큰 {count}개"
-            piece = tf.constant(x[:, start:end])
-            got = expect_parts(layer(piece, cache=cache, start=start), ("출력", "캐시"), where)
-            _expect_cache(got[1], (c, kr), of_cache, end, where)
+        given, layer.attention = layer.attention, _silent(sizes["heads"] * sizes["value"])
+        for where, _, end, made, cache in _stream(layer, x, case):
+            _expect_cache(cache, (c, kr), of_cache, end, where)
+            expect(
+                not expect_array(made, where).any(),
+                f"{where}: self.attention이 모두 0을 돌려주어도 출력이 0이 아닙니다. 어텐션은 self.attention으로 계산하세요.",
+            )
+        layer.attention = given
+        for where, start, end, made, _ in _stream(layer, x, case):
+            alone = _layer(x[:, start:end], weights, sizes, np.arange(start, end))[0]
             expect_close(
-                got[0], out[:, start:end], where, tol=5e-5,
+                made, out[:, start:end], where, tol=5e-5, dtype="float32",
                 mistakes={"조각마다 위치가 0에서 다시 시작합니다. start를 넘기세요.": wrong_out[:, start:end],
-                          "앞의 캐시를 보지 않았습니다.": _layer(
-                              x[:, start:end], weights, sizes, np.arange(start, end))[0]},
+                          "앞의 캐시를 보지 않았습니다.": alone},
             )  # fmt: skip
-            cache, start = got[1], end
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(layer(tf.constant(x))[0] ** 2)
         slopes = tape.gradient(total, layer.trainable_weights)
@@ -409,17 +407,27 @@ def MLA(answer):  # noqa: N802 (named after the learner's class)
             len(slopes) == 5 and all(slope is not None for slope in slopes),
             f"{case}: 기울기가 흐르지 않는 가중치가 있습니다. 가중치 다섯 개를 모두 TensorFlow의 연산으로 쓰세요.",
         )
-        layer.attention = _silent(sizes["heads"] * sizes["value"])
-        got = expect_parts(layer(tf.constant(x)), ("출력", "캐시"), case)
-        expect(
-            not np.any(got[0]),
-            f"{case}: self.attention을 모두 0을 돌려주는 함수로 바꾸어도 출력이 0이 아닙니다. 어텐션은 self.attention으로 계산하세요.",
-        )
 
 
 def _silent(width: int):
     """Return an attention that gives zeros (B, T, width)."""
     return lambda q, c, kr, w_up, start: tf.zeros((q.shape[0], q.shape[2], width))
+
+
+def _stream(layer, x, case: str):
+    """Give ``x`` (B, T, width) at once, then in pieces; yield the case, the positions, the output and the cache."""
+    names = "출력", "캐시"
+    where = f"{case}, 한꺼번에"
+    yield where, 0, x.shape[1], *expect_parts(layer(tf.constant(x)), names, where)
+    cache, start = None, 0
+    for count in CHUNKS:
+        end = start + count
+        where = f"{case}, 위치 {start}부터 토큰 {count}개"
+        made, cache = expect_parts(
+            layer(tf.constant(x[:, start:end]), cache=cache, start=start), names, where
+        )
+        yield where, start, end, made, cache
+        start = end
 
 
 def _layer(x, weights: dict, sizes: dict, positions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
