@@ -65,6 +65,7 @@ def run(arguments: Namespace) -> None:
         log.propagate = False
     threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     build = partial(Worker, tell=_tell)
+    explains = None if arguments.no_explain else build(explainer, (arguments.model, 1), [["좋은 영화였습니다"]])
     service = Service(
         [
             build(
@@ -74,7 +75,7 @@ def run(arguments: Namespace) -> None:
             )
             for _ in range(arguments.workers)
         ],
-        build(explainer, (arguments.model, 1), [["좋은 영화였습니다"]]),
+        explains,
         name=arguments.model.resolve().name,
         batch=arguments.max_batch,
         wait=arguments.max_wait / 1000,
@@ -115,7 +116,7 @@ class Service:
 
     Args:
         workers: for classes; each takes texts and returns probabilities (N, 2).
-        explainer: takes a list of one text and returns a list of one explanation.
+        explainer: takes a list of one text and returns a list of one explanation; None explains nothing.
         name: of the model.
         batch: texts that are computed together at most.
         wait: seconds that a text waits for others at most.
@@ -125,23 +126,25 @@ class Service:
     def __init__(
         self,
         workers: Sequence[Worker],
-        explainer: Worker,
+        explainer: Worker | None,
         *,
         name: str,
         batch: int = 32,
         wait: float = 0.005,
         room: int = 256,
     ):
-        self.workers, self.explainer, self.name = workers, explainer, name
+        self.workers, self.explainer, self.name = list(workers), explainer, name
+        self.everyone = [*workers, explainer] if explainer else self.workers
         self.draining, self.open, self.counts = False, 0, Counts(self)
         calls = [worker.call for worker in workers]
         self.classes = Batcher(calls, batch, wait, max(room, TEXTS), self.counts.batch)
-        self.explanations = Batcher([explainer.call], 1, 0, EXPLANATIONS)
+        self.explanations = Batcher([explainer.call] if explainer else [], 1, 0, EXPLANATIONS)
 
     @property
     def ready(self) -> bool:
         """Whether a new request is answered at once: a worker of each kind is warm, and the end is not near."""
-        return not self.draining and self.explainer.ready and any(one.ready for one in self.workers)
+        explains = self.explainer is None or self.explainer.ready
+        return not self.draining and explains and any(one.ready for one in self.workers)
 
     async def start(self) -> None:
         """Open the models; each is warmed up while the first requests may wait already.
@@ -149,7 +152,7 @@ class Service:
         Raises:
             StudyError: if one cannot be opened.
         """
-        await asyncio.gather(*(worker.start() for worker in (*self.workers, self.explainer)))
+        await asyncio.gather(*(worker.start() for worker in self.everyone))
         self.classes.start()
         self.explanations.start()
 
@@ -161,7 +164,7 @@ class Service:
 
     def kill(self) -> None:
         """End the processes."""
-        for worker in (*self.workers, self.explainer):
+        for worker in self.everyone:
             worker.kill()
 
     async def answer(self, request: Request, ask) -> JSONResponse:
@@ -224,15 +227,15 @@ def read(body: bytes) -> tuple[list[str], bool]:
 
 
 def named(row) -> dict:
-    """Return probabilities (2,) as JSON: the likelier class, its name and its probability."""
+    """Return probabilities (2,) as JSON: the likelier class, by number and name, and its probability."""
     best = int(row[1] > row[0])
-    return {"class": best, "name": CLASSES[best], "probability": round(float(row[best]), 6)}
+    return {"label": best, "class": CLASSES[best], "probability": round(float(row[best]), 6)}
 
 
 def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
     """Return the application.
 
-    ``POST /predict`` takes ``{"text": ...}`` and gives ``{"class", "name", "probability"}``, or takes ``{"texts": [...]}``
+    ``POST /predict`` takes ``{"text": ...}`` and gives ``{"label", "class", "probability"}``, or takes ``{"texts": [...]}``
     and gives ``{"results": [...]}``. ``POST /explain`` takes a text and adds what
     :class:`sentiment_analysis.explanation.Explanation` has. ``GET /health``: the server lives; ``GET /ready``: it answers
     at once; ``GET /metrics`` is Prometheus' text; ``GET /`` is the page. A refusal is ``{"detail": <a Korean sentence>}``.
@@ -241,7 +244,8 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
         keys: of which a request has to bring one, if there are any.
     """
     app = serving.application(MAX_BYTES, SENTENCES)
-    facts = {"model": service.name, "keys": bool(keys), "characters": CHARACTERS}
+    explains = service.explainer is not None
+    facts = {"model": service.name, "keys": bool(keys), "characters": CHARACTERS, "explains": explains}
     told = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
     page = PAGE.read_text(encoding="utf-8").replace("FACTS", told)
 
@@ -276,6 +280,8 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
     @app.post("/explain")
     async def explain(request: Request) -> JSONResponse:
+        if not explains:
+            raise HTTPException(404)
         return await service.answer(request, service.explain)
 
     app.add_middleware(Requests, counts=service.counts, keys=keys)
@@ -382,7 +388,7 @@ class Counts:
 
         service = self.service
         deaths = CounterMetricFamily("sentiment_worker_deaths", "Processes that were replaced.")
-        deaths.add_metric([], sum(worker.deaths for worker in (*service.workers, service.explainer)))
+        deaths.add_metric([], sum(worker.deaths for worker in service.everyone))
         waiting = GaugeMetricFamily("sentiment_waiting_texts", "Texts that wait.", labels=["path"])
         waiting.add_metric(["/predict"], len(service.classes.line))
         waiting.add_metric(["/explain"], len(service.explanations.line))
@@ -391,9 +397,9 @@ class Counts:
             "sentiment_resident_bytes", "Memory of each process.", labels=["process"]
         )
         pids = {f"classifier-{number}": worker.pid for number, worker in enumerate(service.workers)}
-        for name, pid in {"http": os.getpid(), "explainer": service.explainer.pid, **pids}.items():
-            if pid is None:
-                continue
+        if service.explainer:
+            pids["explainer"] = service.explainer.pid
+        for name, pid in {"http": os.getpid(), **pids}.items():
             with contextlib.suppress(psutil.Error):  # It may have died.
                 process = psutil.Process(pid)
                 times = process.cpu_times()

@@ -82,7 +82,7 @@ def load(server, clients, seconds, during):
                 asked += 1
                 text = ("느린 좋다", "느린 나쁘다")[(number + asked) % 2]
                 reply = client.post("/predict", json={"text": text})
-                answers.append((reply.status_code, reply.json().get("class") == int("좋다" in text)))
+                answers.append((reply.status_code, reply.json().get("label") == int("좋다" in text)))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
     for thread in threads:
@@ -213,7 +213,7 @@ def test_sigterm_loses_no_request(tmp_path):
     assert late.status_code == 503 and late.headers["retry-after"] == "5"
     for thread in threads:
         thread.join()
-    assert [(reply.status_code, reply.json()["class"]) for reply in replies] == [(200, 1)] * 3
+    assert [(reply.status_code, reply.json()["label"]) for reply in replies] == [(200, 1)] * 3
     out, _ = server.process.communicate(timeout=30)
     assert server.process.returncode == -signal.SIGTERM and "마치고 끝냅니다." in out
     assert [line["status"] for line in server.lines()] == [503, 200, 200, 200]

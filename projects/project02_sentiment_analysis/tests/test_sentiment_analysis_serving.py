@@ -85,12 +85,12 @@ async def until(condition):
 def test_answers():
     async def action(service, client):
         one = await client.post("/predict", json={"text": "좋은 영화"})
-        assert one.status_code == 200 and one.json().keys() == {"class", "name", "probability"}
-        assert one.json()["class"] == 1 and one.json()["name"] == "긍정" and 0.5 < one.json()["probability"] < 1
+        assert one.status_code == 200 and one.json().keys() == {"label", "class", "probability"}
+        assert one.json()["label"] == 1 and one.json()["class"] == "긍정" and 0.5 < one.json()["probability"] < 1
         several = await client.post("/predict", json={"texts": ["좋은 영화", "나쁘다", "하하"]})
         first, second, third = several.json()["results"]
-        assert first == one.json() and second["name"] == "부정" and second["probability"] > 0.5
-        assert third == {"class": 0, "name": "부정", "probability": 0.5}  # A tie is no recommendation.
+        assert first == one.json() and second["class"] == "부정" and second["probability"] > 0.5
+        assert third == {"label": 0, "class": "부정", "probability": 0.5}  # A tie is no recommendation.
         assert service.workers[0].batches == [["좋은 영화"], ["좋은 영화", "나쁘다", "하하"]]
         told = (await client.post("/explain", json={"text": "좋은 영화"})).json()
         assert {name: told[name] for name in one.json()} == one.json()
