@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -90,7 +91,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"{before['cores']}코어, 부하 {before['load']:.1f}에서 시작합니다.", flush=True)
 
     def measure(way: str, address: str, rates: Sequence[float]) -> None:
-        found = asyncio.run(measured(way, Load(address, texts, key), options.clients, options.seconds, rates))
+        load = Load(address, texts, key)
+        found = asyncio.run(measured(way, load, options.clients, options.seconds, rates))
         print(f"\n[{way}]\n" + cli.table([HEAD, *(row.cells() for row in found)]), flush=True)
         rows.extend(found)
 
@@ -99,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         for way, arguments in ways(options.model).items():
             with served(options.model, arguments) as address:
-                measure(way, address, options.rate or _rates(rows))
+                measure(way, address, options.rate or [row.rate for row in rows if row.way == ALONE and row.rate])
     after = machine()
     print(f"\n부하 {after['load']:.1f}에서 마칩니다." + summary(rows))
     told = {"before": before, "after": after, "rows": [asdict(row) | {"throughput": row.throughput} for row in rows]}
@@ -122,14 +124,17 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
         StudyError: the server's own, if it does not start.
     """
     command = [sys.executable, "-m", "sentiment_analysis", "serve", str(folder), "--no-explain", "--port", "0"]
+    log = tempfile.TemporaryFile("w+", encoding="utf-8")
     process = subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     try:
         found = re.search(r"(\S+:\d+)을", process.stdout.readline())
         if not found:
-            raise StudyError(f"{folder}을(를) 서비스할 수 없으니 serve를 먼저 실행해 까닭을 보세요.")
+            process.wait()
+            log.seek(0)
+            raise StudyError(log.read().strip().rpartition("\n")[2])
         address, end = found[1], time.monotonic() + SECONDS
         while httpx.get(f"http://{address}/ready").status_code != 200:
             if time.monotonic() > end:
@@ -139,15 +144,17 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate()
+        log.close()
 
 
 async def measured(
     way: str, load: "Load", clients: Sequence[int], seconds: float, rates: Sequence[float]
 ) -> list[Row]:
-    """Return a row for each number of clients and each rate."""
+    """Return a row for each number of clients and each rate; without rates, for 0.7 and 1.4 times what was reached."""
     await load.closed(way, 2, min(1.0, seconds))  # The first answers of a server are slow.
     rows = [await load.closed(way, number, seconds) for number in clients]
-    return rows + [await load.open(way, rate, seconds) for rate in rates]
+    best = max(row.throughput for row in rows)
+    return rows + [await load.open(way, rate, seconds) for rate in rates or (0.7 * best, 1.4 * best)]
 
 
 class Load:
@@ -174,35 +181,34 @@ class Load:
 
     async def closed(self, way: str, clients: int, seconds: float) -> Row:
         """Let clients ask one request after the other for some seconds."""
-        answers, end = [], time.perf_counter() + seconds
+        answers = []
 
-        async def work() -> None:
+        async def work(begin: float) -> None:
             async with _Connection(self) as connection:
-                while (start := time.perf_counter()) < end:
+                while (start := time.perf_counter()) < begin + seconds:
                     status = await connection.ask(self._next())
                     answers.append((status, time.perf_counter() - start))
 
         return await self._measure(
-            way, f"{clients}명", clients, None, answers, [work() for _ in range(clients)]
+            way, f"{clients}명", clients, None, answers, lambda begin: [work(begin) for _ in range(clients)]
         )
 
     async def open(self, way: str, rate: float, seconds: float) -> Row:
         """Send requests at the times of a Poisson process of ``rate`` a second."""
         answers, idle, room = [], [], asyncio.Semaphore(MOST)
         count = max(1, round(rate * seconds))
-        begin = time.perf_counter()
 
         async def work(moment: float) -> None:
-            await asyncio.sleep(begin + moment - time.perf_counter())
+            await asyncio.sleep(moment - time.perf_counter())
             async with room:
                 connection = idle.pop() if idle else await _Connection(self).__aenter__()
                 status = await connection.ask(self._next())
-                answers.append((status, time.perf_counter() - begin - moment))
+                answers.append((status, time.perf_counter() - moment))
                 idle.append(connection)
 
         times = np.cumsum(self.rng.exponential(1 / rate, count))
         row = await self._measure(
-            way, f"초당 {rate:.0f}번", None, rate, answers, [work(moment) for moment in times]
+            way, f"초당 {rate:.0f}번", None, rate, answers, lambda begin: [work(moment) for moment in begin + times]
         )
         for connection in idle:
             await connection.__aexit__()
@@ -210,7 +216,7 @@ class Load:
 
     async def _measure(self, way, load, clients, rate, answers, work) -> Row:
         before, begin = await self.counts(), time.perf_counter()
-        await asyncio.gather(*work)
+        await asyncio.gather(*work(begin))
         seconds, after = time.perf_counter() - begin, await self.counts()
         good = [1000 * taken for status, taken in answers if status == "200"]
         failures = Counter(status for status, _ in answers if status != "200")
@@ -299,8 +305,8 @@ def summary(rows: Sequence[Row]) -> str:
     for way, row in last.items():
         if way != ALONE:
             told.append(
-                f"\n{row.clients}명에서 '{way}'는 '{ALONE}'에 견주어 처리량 {row.throughput / alone.throughput:.2f}배, "
-                f"모델 CPU {row.model / alone.model:.2f}배입니다."
+                f"\n{row.clients}명, {way}: {ALONE} 답할 때보다 처리량 {row.throughput / alone.throughput:.2f}배, "
+                f"모델 CPU {row.model / alone.model:.2f}배"
             )
     return "".join(told)
 
@@ -314,30 +320,37 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
     from tf_study import plots
 
-    closed = [row for row in rows if row.clients]
-    names = list(dict.fromkeys(row.way for row in closed))
+    closed, opened = [row for row in rows if row.clients], [row for row in rows if row.rate]
+    names = list(dict.fromkeys(row.way for row in rows))
     clients = sorted({row.clients for row in closed})
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8))
+    figure, ((first, second), (third, fourth)) = plt.subplots(2, 2, figsize=(10, 7))
 
     def series(value) -> dict[str, list[float]]:
         return {name: [value(row) for row in closed if row.way == name] for name in names}
 
     common = {"x": clients, "xlabel": "동시에 묻는 손님의 수", "logx": True, "markers": True}
-    plots.curves(series(lambda row: row.throughput), title="처리량", ylabel="초당 답", ax=left, **common)
-    plots.curves(series(lambda row: row.late), title="99%가 이 안에 답을 받음", ylabel="ms", ax=middle, **common)
-    for axis in (left, middle):
+    plots.curves(series(lambda row: row.throughput), title="처리량", ylabel="초당 답", ax=first, **common)
+    plots.curves(series(lambda row: row.late), title="99%가 답을 받는 시간", ylabel="ms", ax=second, **common)
+    for axis in (first, second):
         axis.set_xticks(clients, clients)
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
     last = [row for row in closed if row.clients == clients[-1]]
     places = np.arange(len(last))
     model, http = ([getattr(row, kind) for row in last] for kind in ("model", "http"))
-    right.barh(places, model, label="모델")
-    right.barh(places, http, left=model, label="웹 서버", color=plots.COLORS[4])
-    right.set_yticks(places, [row.way.replace(", ", ",\n") for row in last])
-    right.invert_yaxis()
-    right.set(title=f"요청 하나의 CPU ({clients[-1]}명)", xlabel="CPU ms")
-    right.legend()
+    third.barh(places, model, label="모델")
+    third.barh(places, http, left=model, label="웹 서버", color=plots.COLORS[4])
+    third.set_yticks(places, [row.way.replace(", ", ",\n") for row in last])
+    third.set(title=f"요청 하나의 CPU ({clients[-1]}명)", xlabel="CPU ms")
+    third.invert_yaxis()
+    third.legend()
+    rates = sorted({row.rate for row in opened})
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        late = {row.rate: row.late for row in opened if row.way == name}
+        fourth.bar(np.arange(len(rates)) + number * width, [late.get(rate, 0) for rate in rates], width, label=name)
+    fourth.set_xticks(np.arange(len(rates)) + 0.4 - width / 2, [f"초당 {rate:.0f}번" for rate in rates])
+    fourth.set(title="정해진 속도로 올 때 99%가 답을 받는 시간", ylabel="ms", yscale="log")
     figure.savefig(path, format="png", dpi=110)
     plt.close(figure)
 
@@ -347,12 +360,6 @@ def machine() -> dict:
     with suppress(AttributeError):  # macOS
         return {"cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0]}
     return {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
-
-
-def _rates(rows: Sequence[Row]) -> list[float]:
-    """Return rates by which the ways can be told apart: what serving one by one can nearly do, and cannot."""
-    best = max((row.throughput for row in rows if row.way == ALONE and row.clients), default=0.0)
-    return [0.7 * best, 1.4 * best] if best else []
 
 
 def _key(path: Path | None) -> str | None:
