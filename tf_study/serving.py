@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -149,6 +149,31 @@ def serve(
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl+C is the way to end it and no interruption.
             sentence = f"브라우저에서 {address}:{number}을 여세요. 끝내려면 Ctrl+C를 누르세요."
             _Server(config, life, partial(print, sentence, flush=True)).run(sockets=[listener])
+
+
+async def unless_gone(request: Request, work: Coroutine):
+    """Return what ``work`` returns, unless the client goes away first: then it is cancelled.
+
+    Starlette cancels nothing by itself while an answer has not begun. The request's body has to be read before.
+
+    Raises:
+        ClientDisconnect: if the client is gone.
+    """
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(_leave(request))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _leave(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _BoundedBody:
