@@ -31,6 +31,9 @@ def build_parser() -> cli.Parser:
         "--rates", type=float, nargs=2, metavar=("머리", "미세조정"), help="두 단계의 학습률"
     )
     command.add_argument("--blocks", type=int, metavar="N", help="미세 조정에서 배울 위쪽 블록의 수")
+    command.add_argument(
+        "--pretraining", type=int, metavar="N", help="small 인코더를 사전 학습할 걸음의 수 (기본 300)"
+    )
     command.add_argument("--patience", type=int, metavar="N", help="나아지지 않아도 기다릴 에포크")
     command.add_argument("--seed", type=int, metavar="N", help="나누기와 학습의 난수 시드")
     command.add_argument(

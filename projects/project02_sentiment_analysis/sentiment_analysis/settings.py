@@ -21,7 +21,7 @@ class Settings:
     ``encoder``: of :data:`ENCODERS`. ``labels``: training reviews to learn from, as many of each class; 0 takes all.
     ``tokens``: of a review at most, with the two special ones. ``epochs``, ``rates``: the most epochs and the largest
     learning rate of the two stages, the head and then the upper blocks too. ``blocks``: how many of the encoder's
-    blocks learn in the second stage, the last ones. ``patience``: epochs to wait for a lower validation loss.
+    blocks learn in the second stage, the last ones. ``pretraining``: steps in which the encoder ``small`` learns Korean first. ``patience``: epochs to wait for a lower validation loss.
     ``duplicates``: whether training reviews that are also test reviews are kept.
     """
 
@@ -32,6 +32,7 @@ class Settings:
     epochs: tuple[int, int] = (8, 4)
     rates: tuple[float, float] = (1e-2, 1e-3)
     blocks: int = 2
+    pretraining: int = 300
     patience: int = 2
     duplicates: bool = False
     seed: int = 0
@@ -39,8 +40,13 @@ class Settings:
     def __post_init__(self):
         if self.encoder not in ENCODERS:
             raise StudyError(f"{self.encoder!r} 인코더는 없으니 {', '.join(ENCODERS)} 가운데 하나를 쓰세요.")
-        if min(self.batch, self.patience, *self.epochs) < 1 or min(self.labels, self.blocks) < 0:
-            raise StudyError("batch, patience, epochs는 1 이상으로, labels와 blocks는 0 이상으로 주세요.")
+        if (
+            min(self.batch, self.patience, *self.epochs) < 1
+            or min(self.labels, self.blocks, self.pretraining) < 0
+        ):
+            raise StudyError(
+                "batch, patience, epochs는 1 이상으로, labels, blocks, pretraining은 0 이상으로 주세요."
+            )
         if not 8 <= self.tokens <= 512:
             raise StudyError(f"토큰 수 {self.tokens}은(는) 쓸 수 없으니 8에서 512 사이로 바꾸세요.")
         if not all(0 < rate < math.inf for rate in self.rates):
@@ -72,7 +78,7 @@ def choose(options: argparse.Namespace) -> Settings:
     Raises:
         StudyError: if they cannot be.
     """
-    names = ("labels", "tokens", "batch", "blocks", "patience", "duplicates", "seed")
+    names = ("labels", "tokens", "batch", "blocks", "pretraining", "patience", "duplicates", "seed")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     given |= {name: tuple(value) for name in ("epochs", "rates") if (value := getattr(options, name))}
     return replace(default(options.encoder), **given)
