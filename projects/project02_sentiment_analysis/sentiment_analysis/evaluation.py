@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print the tables, and write the report, the figure, and the temperature for the other commands."""
     subject = model.load(options.model, options.form)
     own = options.data is None
-    parts = dataset.of_card(subject.card) if own else dataset.read(options.data)
+    parts = dataset.of_card(model.read_card(options.model)) if own else dataset.read(options.data)
     if options.count:
         parts = _shortened(parts, options.count, options.seed)
     print(f"테스트 리뷰 {len(parts.test):,}개를 평가합니다.", flush=True)

@@ -28,10 +28,10 @@ class Share:
         found = stats.binomtest(self.right, self.count).proportion_ci(0.95, "wilson")
         return float(found.low), float(found.high)
 
-    def as_dict(self) -> dict[str, float | int]:
-        """Return it for a JSON file."""
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return it for a JSON file, which has no NaN."""
         low, high = self.interval
-        return {"value": self.value, "low": low, "high": high, "count": self.count}
+        return {"value": self.value if self.count else None, "low": low, "high": high, "count": self.count}
 
 
 def share(right: np.ndarray) -> Share:

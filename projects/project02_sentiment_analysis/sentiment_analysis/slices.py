@@ -64,8 +64,8 @@ def parts(texts: Sequence[str]) -> dict[str, np.ndarray]:
     lengths = np.array([len(without_spaces(text)) for text in texts])
     negated = negations(texts)
     return {
-        "부정 표현이 있음": negated,
-        "부정 표현이 없음": ~negated,
+        "안, 못, 없다 등이 있음": negated,
+        "그런 말이 없음": ~negated,
         f"{SHORT}자까지": lengths <= SHORT,
         f"{SHORT + 1}자에서 {LONG}자": (lengths > SHORT) & (lengths <= LONG),
         f"{LONG + 1}자부터": lengths > LONG,
