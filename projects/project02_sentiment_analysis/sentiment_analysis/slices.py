@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sentiment_analysis import morphemes
 from tf_study import jamo
 
 # The two-set keyboard. A finger that slips hits a neighbour of the same row.
@@ -77,9 +78,7 @@ def negations(texts: Sequence[str]) -> np.ndarray:
 
     It tells 안 봤다 from 안내; words that hold one by themselves, 재미없다, are words like others.
     """
-    from kiwipiepy import Kiwi
-
-    tokens = Kiwi(num_workers=1).tokenize(list(texts))
+    tokens = morphemes.kiwi().tokenize(list(texts))
     return np.array([any(f"{token.form}/{token.tag}" in NEGATION for token in row) for row in tokens], bool)
 
 
