@@ -8,9 +8,10 @@ both ends, which tells how exact the sum over finitely many points is.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import numpy as np
+
+from sentiment_analysis.morphemes import kiwi
 
 FEWEST, MOST = 8, 128  # points on the way
 SHARE = 0.05  # of the difference that the gap may be
@@ -113,7 +114,7 @@ def morphemes(text: str) -> list[tuple[int, int, str]]:
     Every character that is no blank belongs to exactly one.
     """
     found: list[tuple[int, int, str]] = []
-    for token in _kiwi().tokenize(text):
+    for token in kiwi().tokenize(text):
         start, end = token.start, token.start + token.len
         if found and start < found[-1][1]:
             last, until, tags = found.pop()
@@ -138,10 +139,3 @@ def _sum(characters: np.ndarray, spans: Iterable[tuple[int, int, str]], text: st
     return [
         Push(text[start:end], start, float(characters[start:end].sum()), tag) for start, end, tag in spans
     ]
-
-
-@cache
-def _kiwi():
-    from kiwipiepy import Kiwi
-
-    return Kiwi(num_workers=1)

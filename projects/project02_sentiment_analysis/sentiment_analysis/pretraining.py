@@ -54,7 +54,7 @@ def load(chosen: Settings, texts: list[str], folder: Path, report) -> Start:
         core.enable_truncation(chosen.tokens)
         rows = [np.array(found.ids, np.int32) for found in core.encode_batch(corpus)]
         first, last = pretrain(network, rows, chosen.pretraining, chosen.seed)
-        report(f"[사전 학습] {chosen.pretraining}걸음  손실 {first:.2f} → {last:.2f}")
+        report(f"[사전 학습] {chosen.pretraining}스텝  손실 {first:.2f} → {last:.2f}")
     model_folder.write_npz(path, (variable.numpy() for variable in network.weights))
     return start
 
