@@ -89,8 +89,9 @@ def read(source: str | Path, labels: int = 0, seed: int = 0) -> Parts:
         rows = _composed(_lines(Path(source), skipped), counts)
         _check(rows, source)
         test, known = _divided(rows, TEST, len(rows), 0)  # The test part is no matter of the seed.
-    for part in (known, test):
-        _check(part, source)
+    if Path(source).is_dir():
+        for part, name in zip((known, test), FILES, strict=True):
+            _check(part, Path(source) / name)
     if labels:
         known = _chosen(known, labels, seed)
     validation, train = _divided(known, SHARE, MOST, seed)
@@ -232,7 +233,7 @@ def _check(reviews: Reviews, source: str | Path) -> None:
     if found.min() < FEWEST:
         few = CLASSES[int(found.argmin())]
         raise StudyError(
-            f"{source}에 {few} 리뷰가 {found.min()}개뿐이니 부문마다 클래스에 {FEWEST}개 이상이 되게 더하세요."
+            f"{source}에 {few} 리뷰가 {found.min()}개뿐이니 클래스마다 {FEWEST}개 이상이 되게 더하세요."
         )
 
 

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
@@ -121,6 +122,18 @@ class Network(tf.Module):
     def hidden(self, ids: tf.Tensor) -> tf.Tensor:
         """Return what the encoder makes of token numbers, (B, T) → (B, T, d)."""
         return self.lower(self.embed(ids), self.mask(ids), 0)
+
+    @cache  # noqa: B019  A network lives as long as its training.
+    def frozen(self, blocks: int):
+        """Return a graph: token numbers (B, T) → what the last blocks get (B, T, d), and the mean they make (B, d)."""
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)], autograph=False)
+        def compute(ids):
+            mask = self.mask(ids)
+            hidden = self.lower(self.embed(ids), mask, blocks)
+            return hidden, self.upper(hidden, mask, blocks)
+
+        return compute
 
     @staticmethod
     def _through(hidden, mask, layers):

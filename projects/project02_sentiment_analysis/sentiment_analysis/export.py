@@ -25,6 +25,8 @@ from tf_study.errors import StudyError
 
 TEXTS = tf.TensorSpec((None,), tf.string, name="texts")
 IDS = tf.TensorSpec((None, None), tf.int32, name="ids")
+TEXT = tf.TensorSpec((1, None), tf.int32, name="ids")
+PLACES = tf.TensorSpec((None,), tf.float32, name="points")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -51,11 +53,11 @@ def export(folder: Path, forms: Collection[str]) -> dict:
     """
     card = model.read_card(folder)
     network = load(folder, card)
-    inside = tokens.Inside(folder, network.about)
-    _replace(folder / model.TOKENS, lambda path: _save(Tokens(inside), path))
+    words = Tokens(tokens.Inside(folder, network.about))
+    _replace(folder / model.TOKENS, lambda path: _save(words, path))
     for form in forms:
         if form == "saved_model":
-            _replace(folder / form, lambda path: _save(Served(network, inside), path))
+            _replace(folder / form, lambda path: _save(Served(network, words), path))
         else:
             content = to_tflite(network, half=form == "float16")
             cli.write(folder / f"{form}.tflite", lambda path, content=content: path.write_bytes(content))
@@ -79,19 +81,18 @@ def load(folder: Path, card: dict) -> Network:
 class Served(tf.Module):
     """A network that takes strings. Its answers are not divided by a temperature."""
 
-    def __init__(self, network: Network, inside: tokens.Inside):
+    def __init__(self, network: Network, words: "Tokens"):
         super().__init__()
-        self.inside, self.kept = inside, network.weights  # What the functions use must be found here.
-        about = network.about
+        self.words, self.kept = words, network.weights  # What the functions use must be found here.
+        about, inside = network.about, words.inside
 
-        @tf.function(input_signature=[TEXTS])
+        @tf.function(input_signature=[TEXTS], autograph=False)
         def predict(texts):
             """Strings (N,) → logits and probabilities, float32 (N, 2)."""
             logits = network(inside(texts)["ids"])
             return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
-        @tf.function(input_signature=[tf.TensorSpec((1, None), tf.int32, name="ids"),
-                                      tf.TensorSpec((None,), tf.float32, name="points")])  # fmt: skip
+        @tf.function(input_signature=[TEXT, PLACES], autograph=False)
         def slopes(ids, points):
             """Of a text's margin, logit[1] - logit[0], between padding and its words: see ``model.Model.slopes``."""
             places = tf.range(tf.shape(ids)[1])[None]
@@ -109,7 +110,7 @@ class Served(tf.Module):
                 "terms": tf.einsum("ste,te->st", tape.gradient(margins, mixed), way[0]),
             }
 
-        self.predict, self.tokenize, self.slopes = predict, Tokens(inside).tokenize, slopes
+        self.predict, self.tokenize, self.slopes = predict, words.tokenize, slopes
 
     @property
     def signatures(self) -> dict:
@@ -123,7 +124,7 @@ class Tokens(tf.Module):
     def __init__(self, inside: tokens.Inside):
         super().__init__()
         self.inside = inside
-        self.tokenize = tf.function(inside, input_signature=[TEXTS])
+        self.tokenize = tf.function(inside, input_signature=[TEXTS], autograph=False)
 
     @property
     def signatures(self) -> dict:
@@ -137,8 +138,12 @@ def to_tflite(network: Network, half: bool) -> bytes:
     Args:
         half: store the weights as 16-bit floats; else as 8-bit whole numbers, with activations quantized as they come.
     """
+    kept = (
+        tf.Module()
+    )  # The variables alone: with the layers the converter would save Keras's own functions, too.
+    kept.weights = network.weights
     function = tf.function(lambda ids: {"logits": network(ids)}, input_signature=[IDS], autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], network)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], kept)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if half:
         converter.target_spec.supported_types = [tf.float16]

@@ -134,7 +134,8 @@ def pretrain(network: Network, rows: list[np.ndarray], steps: int, seed: int) ->
     table = network.main.embeddings.weight
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None), kind) for kind in (tf.int32, tf.int32, tf.bool)]
+        input_signature=[tf.TensorSpec((None, None), kind) for kind in (tf.int32, tf.int32, tf.bool)],
+        autograph=False,
     )
     def step(hidden, ids, chosen):
         with tf.GradientTape() as tape:

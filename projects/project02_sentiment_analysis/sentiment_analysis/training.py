@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from sentiment_analysis import dataset, encoders, pretraining, settings, tokens
 from sentiment_analysis.dataset import Parts
@@ -112,11 +113,10 @@ def train(parts: Parts, source: str, output: Path, chosen: Settings, report: Rep
     start = encoders.load(chosen, parts.train.texts, output, report)
     for name, content in start.files.items():
         cli.write(output / name, lambda part, content=content: part.write_bytes(content))
+    report("배우지 않는 블록의 출력을 한 번 계산해 둡니다.")
     training = Training(parts, start.network, chosen, output)
     if training.resume():
         report(f"중단한 학습을 잇습니다. 마친 에포크: {len(training.history)}")
-    elif chosen.encoder != "small":
-        report("인코더의 출력을 한 번 계산해 둡니다.")
     for stage in range(1 + bool(chosen.blocks)):
         training.prepare(stage)
         while not over(training.history, stage, chosen.epochs[stage], chosen.patience):
@@ -178,16 +178,11 @@ class Kept:
                     "임시 폴더가 찼으니 공간을 비우거나 TMPDIR을 다른 곳으로 바꾸세요."
                 ) from None
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)])
-        def compute(ids):
-            mask = network.mask(ids)
-            hidden = network.lower(network.embed(ids), mask, chosen.blocks)
-            return hidden, network.upper(hidden, mask, chosen.blocks)
-
         order = np.argsort(self.lengths, kind="stable")
-        for first in range(0, len(order), chosen.batch):
+        starts, frozen = range(0, len(order), chosen.batch), network.frozen(chosen.blocks)
+        for first in tqdm(starts, "인코더", disable=None, leave=False):
             chunk = order[first : first + chosen.batch]
-            hidden, self.pooled[chunk] = (found.numpy() for found in compute(self._ids(chunk)))
+            hidden, self.pooled[chunk] = (found.numpy() for found in frozen(self._ids(chunk)))
             if not self.whole:
                 for row, values in zip(chunk, hidden, strict=True):
                     self.hidden[self.places[row] : self.places[row + 1]] = values[: self.lengths[row]]
@@ -265,7 +260,8 @@ class Training:
         mask = tf.TensorSpec((None, None), tf.float32)
 
         @tf.function(
-            input_signature=[kind, mask, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((2,), tf.int32)]
+            input_signature=[kind, mask, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((2,), tf.int32)],
+            autograph=False,
         )
         def step(given, mask, labels, seed):
             with tf.GradientTape() as tape:
@@ -275,7 +271,7 @@ class Training:
             self.optimizer.apply_gradients(zip(gradients, learning, strict=True))
             return loss
 
-        self._step, self._logits = step, tf.function(logits, input_signature=[kind, mask])
+        self._step, self._logits = step, tf.function(logits, input_signature=[kind, mask], autograph=False)
 
     def epoch(self) -> str:
         """Learn from every training review once; return the line that says how it went."""
