@@ -21,7 +21,9 @@ TRIES = 3  # processes that may die of one question
 SECONDS = 120  # for an answer; then the process counts as dead
 START_SECONDS = 600  # for the model to be there
 
-_CONTEXT = multiprocessing.get_context("spawn")  # A fork of a process with threads, or with TensorFlow, may hang.
+_CONTEXT = multiprocessing.get_context(
+    "spawn"
+)  # A fork of a process with threads, or with TensorFlow, may hang.
 
 
 class Lost(Exception):
@@ -48,7 +50,9 @@ class Worker:
         self.build, self.arguments, self.warm, self.tell = build, tuple(arguments), list(warm), tell
         self.ready, self.deaths, self._closed = False, 0, False
         self._process = self._pipe = None
-        self._thread = ThreadPoolExecutor(1)  # All that waits for the process does so here, one after the other.
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # All that waits for the process does so here, one after the other.
 
     async def start(self) -> None:
         """Return once the process has its model.
@@ -197,7 +201,9 @@ def _work(pipe, build: Callable[..., Callable], arguments: tuple) -> None:
     except StudyError as error:
         return pipe.send(error)
     pipe.send(None)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # Nobody is left who would ask.
+    with contextlib.suppress(
+        EOFError, BrokenPipeError, ConnectionResetError
+    ):  # Nobody is left who would ask.
         while True:
             question = pipe.recv()
             try:
@@ -210,7 +216,9 @@ def _work(pipe, build: Callable[..., Callable], arguments: tuple) -> None:
 def where(error: BaseException) -> str:
     """Return an exception's kind and its places in the code, innermost first. Its message may hold a text: not that."""
     frames = reversed(traceback.extract_tb(error.__traceback__)[-5:])
-    return " < ".join([type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)])
+    return " < ".join(
+        [type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)]
+    )
 
 
 def classifier(folder: Path, form: str, max_tokens: int, threads: int) -> Callable:

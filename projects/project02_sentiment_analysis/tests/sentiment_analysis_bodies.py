@@ -6,8 +6,15 @@ import re
 
 def fuzzed(rng):
     """A body that is nearly right, or not at all."""
-    text = "".join(chr(rng.choice((rng.randrange(1, 0x3000), rng.randrange(0xAC00, 0xD7A4), 0x1F600))) for _ in range(rng.randrange(40)))
-    whole = {rng.choice(("text", "texts", "글")): rng.choice((text, [text] * rng.randrange(70), rng.random(), None, {"text": text}, [[text]]))}
+    text = "".join(
+        chr(rng.choice((rng.randrange(1, 0x3000), rng.randrange(0xAC00, 0xD7A4), 0x1F600)))
+        for _ in range(rng.randrange(40))
+    )
+    whole = {
+        rng.choice(("text", "texts", "글")): rng.choice(
+            (text, [text] * rng.randrange(70), rng.random(), None, {"text": text}, [[text]])
+        )
+    }
     body = bytearray(json.dumps(whole, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass"))
     for _ in range(rng.choice((0, 0, 1, 3, 10))):
         place = rng.randrange(len(body) + 1)

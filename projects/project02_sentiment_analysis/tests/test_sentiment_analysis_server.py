@@ -144,7 +144,11 @@ def test_a_body_that_never_ends(server):
 
 
 def test_other_sites_are_refused(server):
-    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         reply = httpx.post(f"{server.address}/predict", json={"text": "좋다"}, headers=headers)
         assert reply.status_code == 403
 
@@ -169,7 +173,9 @@ def test_page_in_a_browser(server, page):
     colours = {}
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        look = "place => { const style = getComputedStyle(place); return [style.backgroundColor, style.color]; }"
+        look = (
+            "place => { const style = getComputedStyle(place); return [style.backgroundColor, style.color]; }"
+        )
         colours[scheme] = [spans.nth(place).evaluate(look) for place in (1, 4)]
         (good, text), (bad, _) = colours[scheme]
         assert good != bad and text not in (good, bad)

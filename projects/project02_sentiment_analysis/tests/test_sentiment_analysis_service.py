@@ -36,7 +36,7 @@ def server(exported):
     )
     port = re.search(r":(\d+)", process.stdout.readline())[1]
     address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 500
     while httpx.get(f"{address}/ready", timeout=30).status_code != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -50,7 +50,7 @@ def ask(address, *bodies, path="/predict"):
 
     async def talk():
         limits = httpx.Limits(max_connections=100)
-        async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=500, limits=limits) as client:
             return await asyncio.gather(*(client.post(path, content=body) for body in bodies))
 
     return asyncio.run(talk())
@@ -73,21 +73,28 @@ def test_batches_answer_what_the_model_answers(server, exported):
         assert reply.json()["probability"] == pytest.approx(row.max(), abs=2e-5)
         assert abs(row[1] - 0.5) < 1e-5 or reply.json()["label"] == row.argmax()
     metrics = httpx.get(f"{server[1]}/metrics").text
-    count, total = (float(value) for value in re.findall(r"sentiment_batch_texts_(?:count|sum) (.*)", metrics))
+    count, total = (
+        float(value) for value in re.findall(r"sentiment_batch_texts_(?:count|sum) (.*)", metrics)
+    )
     assert total == len(texts) and count < total / 2
 
 
 def test_explanations_add_up(server):
-    for text, reply in zip(TEXTS[:7], post(server[1], *TEXTS[:7], path="/explain"), strict=True):
+    texts = [*TEXTS[:7], "좋은 영화 " * 100]
+    for text, reply in zip(texts, post(server[1], *texts, path="/explain"), strict=True):
         told = reply.json()
         assert reply.status_code == 200, told
         for parts in (told["words"], told["morphemes"]):
             total = sum(part["push"] for part in parts)
             assert total - (told["margin"] - told["baseline"]) == pytest.approx(told["gap"], abs=1e-4)
-        assert told["complete"] == (abs(told["gap"]) <= 0.05 * max(0.05, abs(told["margin"] - told["baseline"])))
+        assert told["complete"] == (
+            abs(told["gap"]) <= 0.05 * max(0.05, abs(told["margin"] - told["baseline"]))
+        )
         assert told["complete"] or told["points"] == 128
         assert (told["margin"] > 0) == told["label"]
-        assert (told["seen"] < len(told["text"])) == (len(text) > 100)
+        assert (told["seen"] < len(told["text"])) == (
+            text == texts[-1]
+        )  # A word of one syllable is one token.
 
 
 def test_the_web_server_has_no_tensorflow(server):
@@ -106,7 +113,7 @@ def test_killed_models_lose_no_request(server):
     ]
 
     async def talk():
-        async with httpx.AsyncClient(base_url=address, timeout=120) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=500) as client:
             asked = [
                 asyncio.create_task(client.post(path, json={"text": TEXTS[number % 3]}))
                 for number in range(60)
@@ -138,14 +145,14 @@ def test_sigterm(server):
     models = psutil.Process(process.pid).children()
 
     async def talk():
-        async with httpx.AsyncClient(base_url=address, timeout=120) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=500) as client:
             asked = [asyncio.create_task(client.post("/explain", json={"text": text})) for text in TEXTS[:7]]
             await asyncio.sleep(0.1)
             process.send_signal(signal.SIGTERM)
             return await asyncio.gather(*asked)
 
     assert [reply.status_code for reply in asyncio.run(talk())] == [200] * 7
-    process.communicate(timeout=60)
+    process.communicate(timeout=100)
     assert process.returncode == -signal.SIGTERM and psutil.wait_procs(models, timeout=20)[1] == []
 
 
