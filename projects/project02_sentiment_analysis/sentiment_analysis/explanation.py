@@ -61,7 +61,7 @@ def explain(model, text: str, most: int = MOST) -> Explanation:
     difference, or of 0.05 where it is smaller, or there would be more than ``most``.
 
     Args:
-        model: with ``pieces``, ``slopes`` and ``temperature``, as :class:`sentiment_analysis.model.Model` has them.
+        model: with ``pieces``, ``slopes``, ``limit`` and ``temperature``, as :class:`sentiment_analysis.model.Model` has them.
     """
     points = FEWEST
     while True:
@@ -77,9 +77,16 @@ def explain(model, text: str, most: int = MOST) -> Explanation:
     spans = model.pieces(text)
     characters = spread(tokens, spans, text)
     return Explanation(
-        1 / (1 + float(np.exp(-margin / model.temperature))), margin, baseline, gap, complete, points, max((end for _, end in spans), default=0),
-        _sum(characters, words(text), text), _sum(characters, morphemes(text), text),
-    )  # fmt: skip
+        probability=1 / (1 + float(np.exp(-margin / model.temperature))),
+        margin=margin,
+        baseline=baseline,
+        gap=gap,
+        complete=complete,
+        points=points,
+        seen=len(text) if len(spans) < model.limit else max(end for _, end in spans),
+        words=_sum(characters, words(text), text),
+        morphemes=_sum(characters, morphemes(text), text),
+    )
 
 
 def spread(tokens: np.ndarray, spans: Sequence[tuple[int, int]], text: str) -> np.ndarray:

@@ -29,7 +29,18 @@ from sentiment_analysis import dataset, settings
 from tf_study import cli
 from tf_study.errors import StudyError
 
-HEAD = ("요청", "성공", "초당", "중앙값 ms", "99% ms", "모델 CPU ms", "서버 CPU ms", "배치", "메모리 MB", "실패")
+HEAD = (
+    "요청",
+    "성공",
+    "초당",
+    "중앙값 ms",
+    "99% ms",
+    "모델 CPU ms",
+    "서버 CPU ms",
+    "배치",
+    "메모리 MB",
+    "실패",
+)
 FILE, FIGURE = "measurements.json", "measurements.png"
 MOST = 120  # connections of an open loop: below the server's own limit
 SECONDS = 120  # for a server to be ready
@@ -101,10 +112,16 @@ def run(options: argparse.Namespace) -> None:
     else:
         for way, arguments in ways(options.model).items():
             with served(options.model, arguments) as address:
-                measure(way, address, options.rate or [row.rate for row in rows if row.way == ALONE and row.rate])
+                measure(
+                    way, address, options.rate or [row.rate for row in rows if row.way == ALONE and row.rate]
+                )
     after = machine()
     print(f"\n부하 {after['load']:.1f}에서 마칩니다." + summary(rows))
-    told = {"before": before, "after": after, "rows": [asdict(row) | {"throughput": row.throughput} for row in rows]}
+    told = {
+        "before": before,
+        "after": after,
+        "rows": [asdict(row) | {"throughput": row.throughput} for row in rows],
+    }
     text = json.dumps({"model": str(options.model or options.address)} | told, ensure_ascii=False, indent=1)
     cli.write_text(options.output / FILE, text)
     cli.write(options.output / FIGURE, lambda part: draw(rows, part))
@@ -123,7 +140,16 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
     Raises:
         StudyError: the server's own, if it does not start.
     """
-    command = [sys.executable, "-m", "sentiment_analysis", "serve", str(folder), "--no-explain", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "sentiment_analysis",
+        "serve",
+        str(folder),
+        "--no-explain",
+        "--port",
+        "0",
+    ]
     log = tempfile.TemporaryFile("w+", encoding="utf-8")
     process = subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True,
@@ -208,7 +234,12 @@ class Load:
 
         times = np.cumsum(self.rng.exponential(1 / rate, count))
         row = await self._measure(
-            way, f"초당 {rate:.0f}번", None, rate, answers, lambda begin: [work(moment) for moment in begin + times]
+            way,
+            f"초당 {rate:.0f}번",
+            None,
+            rate,
+            answers,
+            lambda begin: [work(moment) for moment in begin + times],
         )
         for connection in idle:
             await connection.__aexit__()
@@ -240,7 +271,10 @@ class Load:
                 text = (await client.get(f"http://{self.host}:{self.port}/metrics", timeout=30)).text
         except (httpx.HTTPError, httpx.InvalidURL):
             text = ""
-        cpu = {name: float(value) for name, value in re.findall(r'sentiment_cpu_seconds_total{process="(.*)"} (.*)', text)}
+        cpu = {
+            name: float(value)
+            for name, value in re.findall(r'sentiment_cpu_seconds_total{process="(.*)"} (.*)', text)
+        }
         batches = re.findall(r"sentiment_batch_texts_(?:count|sum) (.*)", text)
         if not cpu or len(batches) != 2:
             raise StudyError(
@@ -348,7 +382,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         late = {row.rate: row.late for row in opened if row.way == name}
-        fourth.bar(np.arange(len(rates)) + number * width, [late.get(rate, 0) for rate in rates], width, label=name)
+        fourth.bar(
+            np.arange(len(rates)) + number * width, [late.get(rate, 0) for rate in rates], width, label=name
+        )
     fourth.set_xticks(np.arange(len(rates)) + 0.4 - width / 2, [f"초당 {rate:.0f}번" for rate in rates])
     fourth.set(title="정해진 속도로 올 때 99%가 답을 받는 시간", ylabel="ms", yscale="log")
     figure.savefig(path, format="png", dpi=110)

@@ -65,7 +65,9 @@ def run(arguments: Namespace) -> None:
         log.propagate = False
     threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     build = partial(Worker, tell=_tell)
-    explains = None if arguments.no_explain else build(explainer, (arguments.model, 1), [["좋은 영화였습니다"]])
+    explains = (
+        None if arguments.no_explain else build(explainer, (arguments.model, 1), [["좋은 영화였습니다"]])
+    )
     service = Service(
         [
             build(
@@ -82,9 +84,7 @@ def run(arguments: Namespace) -> None:
         room=arguments.queue,
     )
     try:
-        serving.serve(
-            lambda: create_app(service, keys), arguments.host, arguments.port, service, CONNECTIONS
-        )
+        serving.serve(lambda: create_app(service, keys), arguments.host, arguments.port, service, CONNECTIONS)
     finally:  # Also after a second Ctrl+C.
         service.kill()
 
@@ -393,9 +393,7 @@ class Counts:
         waiting.add_metric(["/predict"], len(service.classes.line))
         waiting.add_metric(["/explain"], len(service.explanations.line))
         cpu = CounterMetricFamily("sentiment_cpu_seconds", "CPU time of each process.", labels=["process"])
-        memory = GaugeMetricFamily(
-            "sentiment_resident_bytes", "Memory of each process.", labels=["process"]
-        )
+        memory = GaugeMetricFamily("sentiment_resident_bytes", "Memory of each process.", labels=["process"])
         pids = {f"classifier-{number}": worker.pid for number, worker in enumerate(service.workers)}
         if service.explainer:
             pids["explainer"] = service.explainer.pid
@@ -409,7 +407,9 @@ class Counts:
 
 
 def _checked(text: str) -> str:
-    if len(text) <= 3 * CHARACTERS:  # A syllable has three letters. Normalising takes long for some long texts.
+    if (
+        len(text) <= 3 * CHARACTERS
+    ):  # A syllable has three letters. Normalising takes long for some long texts.
         text = unicodedata.normalize("NFC", text)
     if len(text) > CHARACTERS:
         raise StudyError(f"글이 {len(text):,}자이니 {CHARACTERS:,}자까지로 줄여서 보내세요.")
@@ -427,4 +427,8 @@ def _refusal(status: int, headers: dict | None = None) -> JSONResponse:
 
 
 def _tell(line: str) -> None:
-    log.warning(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": line}, ensure_ascii=False))
+    log.warning(
+        json.dumps(
+            {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": line}, ensure_ascii=False
+        )
+    )

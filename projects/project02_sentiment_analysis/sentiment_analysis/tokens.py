@@ -1,8 +1,9 @@
 """Texts to token numbers, twice: in Python for training, in a TensorFlow graph for what is served.
 
 In Python it is Hugging Face's ``tokenizers``; in the graph TensorFlow Text, so that a SavedModel takes strings. The
-two differ where they count: BERT's words are cut off at 100 bytes there unless told otherwise, and of two ways to cut
-a text that are equally likely each takes its own.
+two differ seldom: BERT's words are given up at 100 bytes there unless told otherwise (:data:`LONGEST`); Hugging Face
+drops joiners such as U+200D, by which emoji are put together; and of two equally likely ways to cut a text each takes
+its own.
 """
 
 import json

@@ -21,7 +21,9 @@ TRIES = 3  # processes that may die of one question
 SECONDS = 120  # for an answer; then the process counts as dead
 START_SECONDS = 600  # for the model to be there
 
-_CONTEXT = multiprocessing.get_context("spawn")  # A fork of a process with threads, or with TensorFlow, may hang.
+_CONTEXT = multiprocessing.get_context(
+    "spawn"
+)  # A fork of a process with threads, or with TensorFlow, may hang.
 
 
 class Lost(Exception):
@@ -48,7 +50,9 @@ class Worker:
         self.build, self.arguments, self.warm, self.tell = build, tuple(arguments), list(warm), tell
         self.ready, self.deaths, self._closed = False, 0, False
         self._process = self._pipe = None
-        self._thread = ThreadPoolExecutor(1)  # All that waits for the process does so here, one after the other.
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # All that waits for the process does so here, one after the other.
 
     async def start(self) -> None:
         """Return once the process has its model.
@@ -57,7 +61,12 @@ class Worker:
             StudyError: of ``build``, or if the process ends before it is ready.
         """
         self._loop = asyncio.get_running_loop()
-        await self._loop.run_in_executor(self._thread, self._start)
+        try:
+            await self._loop.run_in_executor(self._thread, self._start)
+        except (EOFError, OSError):
+            raise StudyError(
+                f"모델을 열던 프로세스가 멈췄으니 메모리가 남았는지 확인하세요 (상태 {self._process.exitcode})."
+            ) from None
 
     async def call(self, question):
         """Return the answer.
@@ -85,7 +94,12 @@ class Worker:
         self._thread.shutdown(wait=False)
 
     def _start(self) -> None:
-        """Start a process and wait until it has its model; in the thread."""
+        """Start a process and wait until it has its model; in the thread.
+
+        Raises:
+            StudyError: of ``build``.
+            EOFError, OSError: if the process died.
+        """
         if self._pipe:
             self._pipe.close()
         resource_tracker.ensure_running()  # It unblocks the signals.
@@ -98,15 +112,13 @@ class Worker:
         theirs.close()  # What the process holds is the only one left: the pipe ends with it.
         if self._closed:
             process.kill()
+        problem = True
         try:
             problem = self._receive(START_SECONDS)
-        except (EOFError, OSError):
-            process.join()
-            raise StudyError(
-                f"모델을 열던 프로세스가 멈췄으니 메모리가 남았는지 확인하세요 (상태 {process.exitcode})."
-            ) from None
+        finally:
+            if problem:
+                process.join()
         if problem:
-            process.join()
             raise problem
         self._loop.call_soon_threadsafe(self._watch, process)
         with contextlib.suppress(RuntimeError):  # The thread takes nothing any more after kill().
@@ -148,17 +160,22 @@ class Worker:
         Raises:
             Lost: if that is impossible.
         """
-        if self._closed:
-            raise Lost
-        self.ready = False
-        self._process.join()
-        self.deaths += 1
-        self.tell(f"모델 프로세스 {self._process.pid}이(가) 멈춰 다시 시작합니다 (상태 {self._process.exitcode}).")
-        try:
-            self._start()
-        except StudyError as error:
-            self.tell(str(error))
-            raise Lost from None
+        for _ in range(TRIES):
+            if self._closed:
+                break
+            self.ready = False
+            self._process.join()
+            self.deaths += 1
+            status = self._process.exitcode
+            self.tell(f"모델 프로세스 {self._process.pid}이(가) 멈춰 다시 시작합니다 (상태 {status}).")
+            try:
+                return self._start()
+            except (EOFError, OSError):  # It died before it had its model.
+                continue
+            except StudyError as error:
+                self.tell(str(error))
+                break
+        raise Lost
 
     def _watch(self, process) -> None:
         """Replace the process as soon as it dies, also while it is asked nothing; on the event loop."""
@@ -184,7 +201,9 @@ def _work(pipe, build: Callable[..., Callable], arguments: tuple) -> None:
     except StudyError as error:
         return pipe.send(error)
     pipe.send(None)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # Nobody is left who would ask.
+    with contextlib.suppress(
+        EOFError, BrokenPipeError, ConnectionResetError
+    ):  # Nobody is left who would ask.
         while True:
             question = pipe.recv()
             try:
@@ -197,7 +216,9 @@ def _work(pipe, build: Callable[..., Callable], arguments: tuple) -> None:
 def where(error: BaseException) -> str:
     """Return an exception's kind and its places in the code, innermost first. Its message may hold a text: not that."""
     frames = reversed(traceback.extract_tb(error.__traceback__)[-5:])
-    return " < ".join([type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)])
+    return " < ".join(
+        [type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)]
+    )
 
 
 def classifier(folder: Path, form: str, max_tokens: int, threads: int) -> Callable:

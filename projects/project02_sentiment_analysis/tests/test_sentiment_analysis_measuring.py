@@ -26,7 +26,7 @@ class Plain:
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0)
-        self.address = "127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_):
@@ -57,7 +57,9 @@ class Plain:
         """As if each request took 2 ms of the web server and 5 ms of each of two models, four in a batch."""
         number = len(self.came)
         cpu = {"http": 0.002, "classifier-0": 0.005, "classifier-1": 0.005}
-        lines = [f'sentiment_cpu_seconds_total{{process="{name}"}} {value * number}' for name, value in cpu.items()]
+        lines = [
+            f'sentiment_cpu_seconds_total{{process="{name}"}} {value * number}' for name, value in cpu.items()
+        ]
         lines += [f'sentiment_resident_bytes{{process="{name}"}} {2.0**20}' for name in cpu]
         return "\n".join(
             [*lines, f"sentiment_batch_texts_count {number / 4}", f"sentiment_batch_texts_sum {number}", ""]
@@ -121,7 +123,14 @@ def row(way, clients=None, rate=None, answered=100, model=4.0):
 
 
 def test_the_ways_are_compared_where_most_clients_ask(tmp_path):
-    rows = [row(ALONE, 1), row(ALONE, 32), row(ALONE, rate=50), row(SORTED, 1, answered=1), row(SORTED, 32, answered=250, model=1.0), row(SORTED, rate=50)]
+    rows = [
+        row(ALONE, 1),
+        row(ALONE, 32),
+        row(ALONE, rate=50),
+        row(SORTED, 1, answered=1),
+        row(SORTED, 32, answered=250, model=1.0),
+        row(SORTED, rate=50),
+    ]
     assert measuring.summary(rows) == (
         "\n32명, 길이로 나눈 묶음: 하나씩 답할 때보다 처리량 2.50배, 모델 CPU 0.25배"
     )

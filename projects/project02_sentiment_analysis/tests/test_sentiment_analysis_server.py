@@ -112,15 +112,8 @@ def test_killed_workers_lose_no_request(server):
     assert set(answers) == {(200, True)}, answers
     server.until_ready()
     metrics = httpx.get(f"{server.address}/metrics").text
-    assert float(re.search(r"sentiment_worker_deaths_total (.*)", metrics)[1]) >= 4
+    assert float(re.search(r"(?m)^sentiment_worker_deaths_total (\S+)", metrics)[1]) >= 4
     assert sum("event" in line for line in server.lines()) >= 4
-
-
-def test_the_http_process_has_no_tensorflow(server):
-    """Not even its code is in memory; stand-ins for models have none either."""
-    loaded = {Path(region.path).name for region in psutil.Process(server.process.pid).memory_maps()}
-    assert any(name.startswith("libpython") or "python" in name for name in loaded)
-    assert not [name for name in loaded if "tensorflow" in name]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +144,11 @@ def test_a_body_that_never_ends(server):
 
 
 def test_other_sites_are_refused(server):
-    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         reply = httpx.post(f"{server.address}/predict", json={"text": "좋다"}, headers=headers)
         assert reply.status_code == 403
 
@@ -176,7 +173,9 @@ def test_page_in_a_browser(server, page):
     colours = {}
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        look = "place => { const style = getComputedStyle(place); return [style.backgroundColor, style.color]; }"
+        look = (
+            "place => { const style = getComputedStyle(place); return [style.backgroundColor, style.color]; }"
+        )
         colours[scheme] = [spans.nth(place).evaluate(look) for place in (1, 4)]
         (good, text), (bad, _) = colours[scheme]
         assert good != bad and text not in (good, bad)
@@ -226,7 +225,15 @@ def test_no_process_outlives_the_server(tmp_path, how):
     """After Ctrl+C, which all processes of a terminal get; after a second one, that gives up what is under way."""
     server = Server(tmp_path, 30.0 if len(how) > 1 else 0.0)
     models = server.models()
-    asked = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, server.ask, "느린 좋다"))
+    heard = []
+
+    def ask():
+        try:
+            heard.append(server.ask("느린 좋다").status_code)
+        except httpx.HTTPError:
+            heard.append("끊김")
+
+    asked = threading.Thread(target=ask)
     if len(how) > 1:
         asked.start()
         time.sleep(0.3)
@@ -238,4 +245,5 @@ def test_no_process_outlives_the_server(tmp_path, how):
     assert psutil.wait_procs(models, timeout=20)[1] == []
     if len(how) > 1:
         asked.join(20)
+        assert heard and heard[0] != 200
     assert server.process.returncode == (0 if signal.SIGINT in how else -signal.SIGKILL)

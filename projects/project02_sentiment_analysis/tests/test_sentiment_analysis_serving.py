@@ -11,6 +11,7 @@ import unicodedata
 
 import httpx
 import pytest
+from sentiment_analysis_bodies import fuzzed, sentence
 from sentiment_analysis_standin import classifier, explainer
 
 from project_servers import leave
@@ -45,7 +46,9 @@ class Near:
 
 
 def build(worker=None, explains=None, keys=(), **options):
-    service = Service([worker or Near(classifier())], explains or Near(explainer()), name="작은 <모델>", **options)
+    service = Service(
+        [worker or Near(classifier())], explains or Near(explainer()), name="작은 <모델>", **options
+    )
     return service, serving.create_app(service, keys)
 
 
@@ -70,12 +73,6 @@ def play(action, **options):
     return asyncio.run(whole())
 
 
-def sentence(reply):
-    detail = reply.json()["detail"]
-    assert re.search("[가-힣].*[.]$", detail) and "\n" not in detail, detail
-    return detail
-
-
 async def until(condition):
     async with asyncio.timeout(20):
         while not condition():
@@ -86,7 +83,9 @@ def test_answers():
     async def action(service, client):
         one = await client.post("/predict", json={"text": "좋은 영화"})
         assert one.status_code == 200 and one.json().keys() == {"label", "class", "probability"}
-        assert one.json()["label"] == 1 and one.json()["class"] == "긍정" and 0.5 < one.json()["probability"] < 1
+        assert (
+            one.json()["label"] == 1 and one.json()["class"] == "긍정" and 0.5 < one.json()["probability"] < 1
+        )
         several = await client.post("/predict", json={"texts": ["좋은 영화", "나쁘다", "하하"]})
         first, second, third = several.json()["results"]
         assert first == one.json() and second["class"] == "부정" and second["probability"] > 0.5
@@ -95,11 +94,18 @@ def test_answers():
         told = (await client.post("/explain", json={"text": "좋은 영화"})).json()
         assert {name: told[name] for name in one.json()} == one.json()
         assert told["text"] == "좋은 영화" and [word["text"] for word in told["words"]] == ["좋은", "영화"]
-        assert told["complete"] and told["words"][0]["push"] > 0.7 and {"tag", "start"} < told["morphemes"][0].keys()
+        assert (
+            told["complete"]
+            and told["words"][0]["push"] > 0.7
+            and {"tag", "start"} < told["morphemes"][0].keys()
+        )
         assert (await client.get("/health")).json() == {"status": "ok", "model": "작은 <모델>"}
         assert (await client.get("/ready")).json() == {"ready": True}
         page = await client.get("/")
-        assert "작은 \\u003c모델>" in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+        assert (
+            "작은 \\u003c모델>" in page.text
+            and "default-src 'none'" in page.headers["content-security-policy"]
+        )
 
     play(action)
 
@@ -144,7 +150,17 @@ def test_what_is_no_request():
 
 def test_unicode():
     """Letters apart or together are the same text; no character is too strange."""
-    texts = ["좋은 영화 재미", "👨‍👩‍👧 좋다 😀", "\u200b\u200d", "e\u0301 좋다", "\u202e좋다", "a\0좋다", "ㅋㅋㅠㅠ", "\U0010ffff", "가" * CHARACTERS]
+    texts = [
+        "좋은 영화 재미",
+        "👨‍👩‍👧 좋다 😀",
+        "\u200b\u200d",
+        "e\u0301 좋다",
+        "\u202e좋다",
+        "a\0좋다",
+        "ㅋㅋㅠㅠ",
+        "\U0010ffff",
+        "가" * CHARACTERS,
+    ]
 
     async def action(service, client):
         for text in texts:
@@ -221,10 +237,14 @@ def test_who_leaves_takes_the_request_along():
         service, app = build(worker)
         await service.start()
         body = json.dumps({"text": "첫째"}).encode()
-        first = asyncio.create_task(leave(app, body, lambda told: worker.batches and service.classes.line, path="/predict"))
+        first = asyncio.create_task(
+            leave(app, body, lambda told: worker.batches and service.classes.line, path="/predict")
+        )
         await until(lambda: worker.batches)
         gone = json.dumps({"text": "둘째"}).encode()
-        second = asyncio.create_task(leave(app, gone, lambda told: len(service.classes.line) == 1, path="/predict"))
+        second = asyncio.create_task(
+            leave(app, gone, lambda told: len(service.classes.line) == 1, path="/predict")
+        )
         await asyncio.wait_for(asyncio.gather(first, second), 30)
         assert service.open == 0
         third = asyncio.create_task(leave(app, body, lambda told: len(told) == 2, path="/predict"))
@@ -246,9 +266,18 @@ def test_keys(tmp_path):
         async def ask(**headers):
             return await client.post("/predict", json={"text": "좋다"}, headers=headers)
 
-        for given in ("", "Bearer", "Bearer " + "a" * 15, "Basic " + "a" * 16, "Bearer " + "a" * 17, b"Bearer \xff\xe9"):
+        for given in (
+            "",
+            "Bearer",
+            "Bearer " + "a" * 15,
+            "Basic " + "a" * 16,
+            "Bearer " + "a" * 17,
+            b"Bearer \xff\xe9",
+        ):
             reply = await ask(Authorization=given)
-            assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer" and sentence(reply)
+            assert (
+                reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer" and sentence(reply)
+            )
         for key in ("a" * 16, "b" * 20):
             assert (await ask(Authorization=f"Bearer {key}")).status_code == 200
         assert (await client.get("/health")).status_code == 200
@@ -314,7 +343,9 @@ def test_the_log_and_the_counts_know_no_text(caplog, monkeypatch):
     lines = [json.loads(record.getMessage()) for record in caplog.records]
     assert [reply.status_code for reply in replies] == [200, 500, 422] == [line["status"] for line in lines]
     assert "기록을 확인하세요." in sentence(replies[1])
-    assert [line["id"] for line in lines[1:]] == ["b.2", "c_3"] and re.fullmatch("[0-9a-f]{16}", lines[0]["id"])
+    assert [line["id"] for line in lines[1:]] == ["b.2", "c_3"] and re.fullmatch(
+        "[0-9a-f]{16}", lines[0]["id"]
+    )
     assert [reply.headers["x-request-id"] for reply in replies] == [line["id"] for line in lines]
     assert (lines[0]["texts"], lines[0]["characters"]) == (1, 7) and 0 < lines[0]["seconds"] < 5
     assert lines[1]["error"].startswith("ValueError < ") and "비밀" not in caplog.text + metrics
@@ -325,23 +356,6 @@ def test_the_log_and_the_counts_know_no_text(caplog, monkeypatch):
         (memory,) = re.findall(rf'sentiment_resident_bytes{{process="{process}"}} (.*)', metrics)
         assert float(memory) > 1e7
         assert float(re.findall(rf'sentiment_cpu_seconds_total{{process="{process}"}} (.*)', metrics)[0]) > 0
-
-
-def fuzzed(rng):
-    """A body that is nearly right, or not at all."""
-    text = "".join(chr(rng.choice((rng.randrange(1, 0x3000), rng.randrange(0xAC00, 0xD7A4), 0x1F600))) for _ in range(rng.randrange(40)))
-    whole = {rng.choice(("text", "texts", "글")): rng.choice((text, [text] * rng.randrange(70), rng.random(), None, {"text": text}, [[text]]))}
-    body = bytearray(json.dumps(whole, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass"))
-    for _ in range(rng.choice((0, 0, 1, 3, 10))):
-        place = rng.randrange(len(body) + 1)
-        change = rng.randrange(3)
-        if change == 0:
-            del body[place : place + rng.randrange(1, 9)]
-        elif change == 1:
-            body[place:place] = rng.randbytes(rng.randrange(1, 5))
-        else:
-            body[place:place] = rng.choice((b"{", b"[", b'"', b"\\u", b"\\ud800", b"1e999", b"NaN", b"\0"))
-    return bytes(body)
 
 
 def test_fuzzed_bodies():
