@@ -88,8 +88,8 @@ def build_parser() -> cli.Parser:
         help="배치가 찰 때까지 기다릴 시간 (기본 5밀리초)",
     )  # fmt: skip
     command.add_argument(
-        "--max-tokens", type=_whole, default=1024, metavar="N",
-        help="패딩을 더해 함께 계산할 토큰의 수. 0이면 길이로 나누지 않습니다 (기본 1024)",
+        "--max-tokens", type=_whole, default=512, metavar="N",
+        help="패딩을 더해 함께 계산할 토큰의 수. 0이면 길이로 나누지 않습니다 (기본 512)",
     )  # fmt: skip
     command.add_argument(
         "--queue", type=cli.positive, default=128, metavar="N", help="기다릴 수 있는 리뷰의 수 (기본 128)"

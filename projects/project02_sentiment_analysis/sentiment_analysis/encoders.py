@@ -266,6 +266,8 @@ def _from_hub(chosen: Settings) -> Start:
         raise StudyError(
             f"{chosen.encoder}의 가중치는 PyTorch의 파일이라 torch가 있어야 읽으니 make advanced로 설치하세요."
         )
+    from safetensors import SafetensorError
+
     transformers = library()
     try:
         if chosen.encoder == "kobert":
@@ -277,7 +279,7 @@ def _from_hub(chosen: Settings) -> Start:
             kind = "electra"
             fast = transformers.ElectraTokenizerFast.from_pretrained(folder, do_lower_case=False)
             encoder = transformers.TFElectraModel.from_pretrained(folder, from_pt=True, **_no_dropout())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StudyError(
             f"{folder}의 모델을 읽을 수 없으니 그 폴더를 지우고 다시 받으세요 ({type(error).__name__})."
         ) from error

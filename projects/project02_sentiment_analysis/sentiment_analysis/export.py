@@ -26,6 +26,8 @@ from tf_study.errors import StudyError
 TEXTS = tf.TensorSpec((None,), tf.string, name="texts")
 IDS = tf.TensorSpec((None, None), tf.int32, name="ids")
 TEXT = tf.TensorSpec((1, None), tf.int32, name="ids")
+WARM = "assets.extra/tf_serving_warmup_requests"  # where TensorFlow Serving looks for them
+WARM_SIZES = (1, 8, 32)
 PLACES = tf.TensorSpec((None,), tf.float32, name="points")
 
 
@@ -57,7 +59,7 @@ def export(folder: Path, forms: Collection[str]) -> dict:
     _replace(folder / model.TOKENS, lambda path: _save(words, path))
     for form in forms:
         if form == "saved_model":
-            _replace(folder / form, lambda path: _save(Served(network, words), path))
+            _replace(folder / form, lambda path: _save_served(Served(network, words), path))
         else:
             content = to_tflite(network, half=form == "float16")
             cli.write(folder / f"{form}.tflite", lambda path, content=content: path.write_bytes(content))
@@ -186,6 +188,34 @@ def files(folder: Path) -> list[str]:
     for name in ("saved_model", model.TOKENS):
         found += sorted((folder / name).rglob("*"))
     return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+
+
+def _save_served(served: Served, path: Path) -> None:
+    """Save a model with requests that TensorFlow Serving answers to itself before it says that it is ready."""
+    _save(served, path)
+    (path / WARM).parent.mkdir()
+    with tf.io.TFRecordWriter(str(path / WARM)) as file:
+        for size in WARM_SIZES:
+            file.write(warm_up([f"{number}번 손님이 아주 재미있게 봤어요." for number in range(size)]))
+
+
+def warm_up(texts: list[str]) -> bytes:
+    """Return TensorFlow Serving's ``PredictionLog`` of a request for ``serving_default``.
+
+    Its schema is not installed. Of a message of messages each field is the number times 8 plus 2, the length, the
+    content: predict_log 6, request 1, model_spec 1 (name 1, signature_name 3), inputs 2 (key 1, value 2).
+    """
+
+    def field(number: int, content: bytes) -> bytes:
+        length, size = b"", len(content)
+        while size > 127:
+            length, size = length + bytes([size & 127 | 128]), size >> 7
+        return bytes([8 * number + 2]) + length + bytes([size]) + content
+
+    value = tf.make_tensor_proto(texts).SerializeToString()
+    name = field(1, b"sentiment_analysis") + field(3, b"serving_default")
+    request = field(1, name) + field(2, field(1, TEXTS.name.encode()) + field(2, value))
+    return field(6, field(1, request))
 
 
 def _save(module: tf.Module, path: Path) -> None:

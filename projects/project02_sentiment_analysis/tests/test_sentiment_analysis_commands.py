@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from project_commands import runner
-from sentiment_analysis import prediction
+from sentiment_analysis import dataset, model, prediction
 from sentiment_analysis.__main__ import main
+from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "evaluate", "export", "predict", "serve", "measure")
@@ -26,7 +27,9 @@ def test_help_and_mistakes_need_no_tensorflow():
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line in "012"] == ["0"] * 6 + ["2"] * 2 and lines[-1] == "False False"
+    assert [line for line in lines if line in ("0", "1", "2")] == ["0"] * 6 + ["2"] * 2 and lines[
+        -1
+    ] == "False False"
     assert done.stderr.count("--help를 보고 고치세요") == 2
 
 
@@ -55,6 +58,8 @@ def test_predict_texts(run, exported):
 
 
 def test_predict_a_file_and_standard_input(run, exported, tmp_path, monkeypatch):
+    loaded = model.load(exported, "int8")
+    monkeypatch.setattr(model, "load", lambda folder, form: loaded)
     content = "\ufeff첫 글\r\n\n둘째\t글\n마지막".encode()
     (tmp_path / "a.txt").write_bytes(content)
     monkeypatch.setattr(prediction, "ROWS", 2)
@@ -94,10 +99,7 @@ def test_train_tells_what_is_in_the_data(run, tsv, tmp_path):
     assert "겹치는 리뷰를 뺐습니다: 훈련에서 " in out and "[머리] 1/1" in out and "[미세 조정]" not in out
     card = json.loads((tmp_path / "모델" / "model.json").read_text(encoding="utf-8"))
     assert card["data"] == str(tsv.resolve())
-    tsv_lines = tsv.read_text(encoding="utf-8")
-    tsv.write_text(tsv_lines + "999\t새 글\t1\n", encoding="utf-8")
-    try:
-        status, _, err = run("export", tmp_path / "모델", "--forms", "int8")
-        assert status == 1 and "리뷰가 학습한 때와 다르니 되돌리거나" in err
-    finally:
-        tsv.write_text(tsv_lines, encoding="utf-8")
+    changed = tmp_path / "다른.tsv"
+    changed.write_text(tsv.read_text(encoding="utf-8") + "999\t새 글\t1\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="리뷰가 학습한 때와 다르니 되돌리거나"):
+        dataset.of_card(card | {"data": str(changed)})

@@ -46,10 +46,9 @@ def test_sentencepiece_in_the_graph_and_in_python(e5_tokenizer):
     found, wanted = inside(texts), tokens.Outside(folder, about).encode(texts)
     pairs = zip(found["ids"].numpy(), found["lengths"].numpy(), wanted, strict=True)
     same = [ids[:length].tolist() == row.tolist() for ids, length, row in pairs]
-    assert np.mean(same) >= 0.985 and inside.before == 2  # ties in runs such as !!!!!!
+    assert np.mean(same) >= 0.985 and inside.before == 3  # ties in runs such as !!!!!!
     starts, ends = found["starts"].numpy(), found["ends"].numpy()
-    assert not starts[:, :3].any() or texts[0].startswith(" ")
-    assert not ends[:, :3].any()  # <s>, query and the colon stand for nothing in the text
+    assert not starts[:, :4].any() and not ends[:, :4].any()  # <s>, que, ry, : are not of the text
     for text, first, last, length in zip(texts[:50], starts, ends, found["lengths"].numpy(), strict=False):
         whole = b"".join(text.encode()[a:b] for a, b in zip(first, last, strict=True))
         assert length == 64 or whole.decode() == text

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sentiment_analysis import dataset, export, model, tokens
 from sentiment_analysis.settings import FORMS
@@ -87,11 +90,11 @@ def test_threads_do_not_disturb_each_other(loaded, texts):
     np.testing.assert_allclose(answers, wanted, atol=1e-5)
 
 
-def test_a_temperature_softens_and_changes_no_answer(exported, tmp_path, texts):
+def test_a_temperature_softens_and_changes_no_answer(exported, loaded, tmp_path, texts):
     folder = tmp_path / "모델"
     shutil.copytree(exported, folder)
     (folder / "calibration.json").write_text('{"temperature": 4.0}', encoding="utf-8")
-    soft, logits = model.load(folder, "int8"), model.load(exported, "int8").logits(texts)
+    soft, logits = model.load(folder, "int8"), loaded["int8"].logits(texts)
     assert soft.temperature == 4.0
     np.testing.assert_allclose(soft.logits(texts), logits)
     powers = np.exp(logits / 4)
@@ -158,6 +161,7 @@ def test_without_tensorflow_text_the_other_tokenizer_serves(exported, loaded, te
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     plain = model.load(exported, "int8")
     np.testing.assert_allclose(plain.logits(texts), loaded["int8"].logits(texts), atol=1e-5)
+    texts = texts[: -len(ODD)]  # Of a word of 3,000 syllables the other one names the first alone.
     assert [plain.pieces(text) for text in texts] == [loaded["int8"].pieces(text) for text in texts]
     with pytest.raises(StudyError, match="tensorflow-text 패키지가 없어.*--form int8을"):
         model.load(exported)
@@ -194,6 +198,28 @@ def test_what_is_damaged_or_missing_is_said(trained, exported, tmp_path):
             model.load(folder)
 
 
+def fields(message):
+    """The numbers and contents of a message, read by protobuf itself."""
+    found = UnknownFieldSet(Empty.FromString(message))
+    return [(field.field_number, field.data) for field in found]
+
+
+def test_requests_that_warm_up_tensorflow_serving(exported, loaded):
+    path = exported / "saved_model" / export.WARM
+    sizes = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        ((number, log),) = fields(record)
+        ((first, request),) = fields(log)
+        (spec, named), (inputs, entry) = fields(request)
+        assert (number, first, spec, inputs) == (6, 1, 1, 2)
+        assert fields(named)[1] == (3, b"serving_default")
+        (_, key), (_, value) = fields(entry)
+        texts = tf.make_ndarray(tf.compat.v1.TensorProto.FromString(value))
+        assert key == b"texts" and np.isfinite(loaded["saved_model"]._logits(texts.tolist())).all()
+        sizes.append(len(texts))
+    assert sizes == list(export.WARM_SIZES)
+
+
 def test_an_interrupted_export_is_noticed(exported, tmp_path):
     folder = tmp_path / "모델"
     shutil.copytree(exported, folder)
@@ -205,10 +231,12 @@ def test_an_interrupted_export_is_noticed(exported, tmp_path):
     with pytest.raises(StudyError, match="쓸 수 없으니 권한과 남은 공간을"):
         export._replace(folder / "saved_model", fail)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in exported.iterdir())
-    model.load(folder)  # the old one
+    name = "saved_model/saved_model.pb"
+    assert (folder / name).read_bytes() == (exported / name).read_bytes()  # the old one
 
 
-def test_the_table_compares_the_forms(exported, texts):
+def test_the_table_compares_the_forms(exported, loaded, monkeypatch):
+    monkeypatch.setattr(model, "load", lambda folder, form: loaded[form])
     reviews = dataset.read("embedded").test.take(range(20))
     head, names, *rows = export.table(exported, list(FORMS), reviews).splitlines()
     assert "리뷰 20개" in head and names.split()[:2] == ["형식", "크기"]
