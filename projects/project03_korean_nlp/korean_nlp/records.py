@@ -77,12 +77,12 @@ def _fields(message: bytes) -> Iterator[bytes]:
     """Yield the contents of a message's fields, all length-delimited with numbers of one byte."""
     place = 0
     while place < len(message):
+        place += 1  # past the tag
         length = shift = 0
-        for place in range(place + 1, place + 11):
+        while message[place] > 127:
             length |= (message[place] & 127) << shift
-            shift += 7
-            if message[place] < 128:
-                break
+            place, shift = place + 1, shift + 7
+        length |= message[place] << shift
         yield message[place + 1 : place + 1 + length]
         place += 1 + length
 
