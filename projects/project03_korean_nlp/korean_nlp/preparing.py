@@ -13,18 +13,18 @@ import os
 import shutil
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from korean_nlp import cleaning, duplicates, morphemes, pool, reading, records, sources
+from korean_nlp import cleaning, duplicates, morphemes, pool, reading, records, sources, steps
+from korean_nlp.steps import BAD, DUPLICATES
 from tf_study import cli
 from tf_study.errors import StudyError
 
-BAD, DUPLICATES = "bad.jsonl", "duplicates.jsonl"  # what was left out, beside the shards
 WORK, LOCK = ".work", ".lock"
 BATCH = 256  # texts analysed at once
 PROCESSES = 4  # by default at most: an analyser takes up to 520 MB
@@ -63,11 +63,13 @@ def prepare(options: argparse.Namespace) -> tuple[dict, float, list[dict]]:
     folder, work = Path(options.output), Path(options.output) / WORK
     chosen = settings(options)
     with cli.locked(folder / LOCK, "다른 프로세스가 이 폴더에 쓰고 있어 끝나기를 기다립니다.") as lock:
-        start_over(folder, options.restart)
+        refuse(folder, options.restart)
+        if options.restart:
+            shutil.rmtree(work, ignore_errors=True)
         try:
             work.mkdir(exist_ok=True)
             with pool.Workers(processes(options), morphemes.Tagger, options.tagger, lock) as workers:
-                items = _read(options, chosen, folder, work)
+                items = _read(options, chosen, work)
                 finished = _finished(folder, work, items, chosen)
                 tasks = [task for task in items.tasks(folder, work) if task["number"] not in finished]
                 workers.ready()
@@ -124,21 +126,18 @@ def processes(options: argparse.Namespace) -> int:
     return options.processes or min(os.cpu_count() or 1, PROCESSES)
 
 
-def start_over(folder: Path, restart: bool) -> None:
-    """Empty a folder of an earlier run, if that is wanted.
-
-    Raises:
-        StudyError: if it holds a finished one and ``restart`` is not given.
-    """
-    if restart:
-        (folder / records.MANIFEST).unlink(missing_ok=True)  # first: what is left is then no finished folder
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-        for path in [*folder.glob("part-*.tfrecord.gz"), folder / BAD, folder / DUPLICATES]:
-            path.unlink(missing_ok=True)
-    elif (folder / records.MANIFEST).exists():
+def refuse(folder: Path, restart: bool) -> None:
+    """Raise a StudyError if a folder holds a finished run and is not to be made again."""
+    if not restart and (folder / records.MANIFEST).exists():
         raise StudyError(
             f"{folder}에 prepare를 마친 글이 있으니 다른 폴더를 주거나 --restart로 다시 만드세요."
         )
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run made, the manifest first: without it, it is no finished folder."""
+    for path in [folder / records.MANIFEST, *folder.glob(records.SHARDS), folder / BAD, folder / DUPLICATES]:
+        path.unlink(missing_ok=True)
 
 
 def table(found: dict) -> str:
@@ -229,7 +228,7 @@ class Items:
         return sorted(tasks, key=lambda task: -len(task["places"]))
 
 
-def _read(options: argparse.Namespace, chosen: dict, folder: Path, work: Path) -> Items:
+def _read(options: argparse.Namespace, chosen: dict, work: Path) -> Items:
     """Read and clean everything, write aside what is left out, and return the rest."""
     files = sources.gather(options.sources, options.part, options.encoding, work)
     digest, place, bad, threshold = hashlib.sha256(), 0, 0, chosen["duplicates"]
@@ -243,25 +242,25 @@ def _read(options: argparse.Namespace, chosen: dict, folder: Path, work: Path) -
     path = work / "items.jsonl"
     with open(path, "wb") as kept, open(work / BAD, "w", encoding="utf-8") as aside:
         bar = tqdm(None, "읽기", unit="글", disable=None, leave=False)
-        for item in bar_over(bar, read_all(files, columns(options))):
+        for item in bar_over(bar, steps.read_all(files, columns(options))):
             if "reason" in item:
                 bad += 1
-                aside.write(as_line(item))
+                aside.write(steps.as_line(item))
                 continue
-            line = as_line(item).encode()
+            line = steps.as_line(item).encode()
             kept.write(line)
             digest.update(line)
             place += len(line)
             ends.append(place)
             shards.append(records.shard_of(item["id"], chosen["shards"]))
             if threshold:
-                waiting.append(duplicates.letters(cleaning.clean(item["text"])))
+                waiting.append(steps.letters(item))
                 if len(waiting) == 4096:
                     look()
         if waiting:
             look()
     if not ends:
-        raise StudyError(nothing(files, bad))
+        raise StudyError(steps.nothing(files, bad))
     stops = np.frombuffer(ends, np.uint64)
     places = np.stack([np.concatenate([stops[:0], np.zeros(1, np.uint64), stops[:-1]]), stops], 1)
     dropped: dict[int, int] = {}
@@ -273,11 +272,11 @@ def _read(options: argparse.Namespace, chosen: dict, folder: Path, work: Path) -
         if threshold:
             dropped = duplicates.find(
                 np.concatenate(prints), np.concatenate(banded), threshold,
-                lambda number: duplicates.letters(cleaning.clean(item_at(number)["text"])),
+                lambda number: steps.letters(item_at(number)),
             )  # fmt: skip
         with open(work / DUPLICATES, "w", encoding="utf-8") as aside:
             for later, earlier in sorted(dropped.items()):
-                aside.write(as_line(duplicate(item_at(later), item_at(earlier))))
+                aside.write(steps.as_line(steps.duplicate(item_at(later), item_at(earlier))))
     stay = np.ones(len(places), bool)
     stay[list(dropped)] = False
     names = [file.name for file in files]
@@ -293,43 +292,12 @@ def _read(options: argparse.Namespace, chosen: dict, folder: Path, work: Path) -
     )
 
 
-def read_all(files: Iterable[reading.Source], wanted: reading.Columns, **more) -> Iterator[dict]:
-    """Yield the items and bad lines of files, in order; a text of which cleaning leaves nothing is a bad line."""
-    for file in files:
-        for item in reading.read(file, wanted, **more):
-            if "text" in item and not cleaning.clean(item["text"]):
-                item = {
-                    "order": item["order"],
-                    "id": item["id"],
-                    "reason": "글이 비었습니다",
-                    "line": item["text"],
-                }
-            yield item
-
-
 def bar_over(bar: tqdm, items: Iterable) -> Iterator:
     """Yield the items while the bar counts them."""
     with bar:
         for item in items:
             bar.update()
             yield item
-
-
-def as_line(item: Mapping) -> str:
-    """Return an item as a line of JSON."""
-    return json.dumps(item, ensure_ascii=False) + "\n"
-
-
-def duplicate(later: dict, earlier: dict) -> dict:
-    """Return what is written of a dropped item."""
-    shown = {"order": later["order"], "id": later["id"], "text": later["text"], "label": later["label"]}
-    return shown | {"like": earlier["id"], "like_text": earlier["text"], "like_label": earlier["label"]}
-
-
-def nothing(files: list[reading.Source], bad: int) -> str:
-    """Return what is said when no text could be read."""
-    names = ", ".join(file.name for file in files)
-    return f"{names}에서 쓸 수 있는 글을 찾지 못했으니 형식과 --text-column, --encoding을 확인하세요 (쓸 수 없는 줄 {bad:,}개)."
 
 
 # Shards
@@ -344,6 +312,7 @@ def _finished(folder: Path, work: Path, items: Items, chosen: dict) -> dict[int,
     state = {"settings": chosen, "items": items.digest, "sources": items.sources}
     path = work / "state.json"
     if not path.exists():
+        clear(folder)  # only now that there is something new
         cli.write_text(path, json.dumps(state))
         return {}
     if json.loads(path.read_text(encoding="utf-8")) != state:
@@ -370,21 +339,15 @@ def _make_shard(tagger: morphemes.Tagger, task: dict) -> Iterator[int | dict]:
             for start, end in places[first : first + BATCH]:
                 file.seek(start)
                 items.append(json.loads(file.read(end - start)))
-            for item in analysed(tagger, items):
+            for item in steps.analysed(tagger, items):
                 examples.append(records.encode(item))
-                made.append({key: item[key] for key in ("date", "label", "undated", "morphemes")})
+                made.append(steps.counted(item))
             yield len(items)
     content = records.pack(examples)
     told = records.describe(task["file"].name, content, made)
     cli.write(task["file"], lambda part: part.write_bytes(content))
     cli.write_text(task["told"], json.dumps(told, ensure_ascii=False))
     yield told | {"cpu": time.process_time() - begun}
-
-
-def analysed(tagger: morphemes.Tagger, items: list[dict]) -> list[dict]:
-    """Return items with the morphemes of their cleaned texts."""
-    found = tagger.tag([cleaning.clean(item["text"]) for item in items])
-    return [item | {"morphemes": tags} for item, tags in zip(items, found, strict=True)]
 
 
 def _count(shards: Iterable[dict]) -> int:

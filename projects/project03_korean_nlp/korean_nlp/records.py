@@ -20,7 +20,7 @@ import google_crc32c
 
 from tf_study.errors import StudyError
 
-MANIFEST = "manifest.json"
+MANIFEST, SHARDS = "manifest.json", "part-*-of-*.tfrecord.gz"
 FORMAT = 1  # of the manifest and the records
 SCHEMA = {"id": "string", "text": "string", "date": "string", "label": "string", "morphemes": "strings"}
 _MASK = 0xA282EAD8  # TFRecord's: the checksum of bytes that hold checksums would be weak.
