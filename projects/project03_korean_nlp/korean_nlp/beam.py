@@ -5,7 +5,6 @@ a storage service. A shard holds the same records in the same order as one machi
 """
 
 import json
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,23 +21,26 @@ PLAIN = CompressionTypes.UNCOMPRESSED  # We compress ourselves, the same way eve
 opened = partial(FileSystems.open, compression_type=PLAIN)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the pipeline that a file describes; the rest of the arguments is Beam's. Return the exit status."""
+def main(arguments: list[str]) -> None:
+    """Run the pipeline that a file describes; the rest of the arguments is Beam's.
+
+    The file that ``result`` names then holds the manifest, or ``error``: what the learner can mend.
+    """
     with open(arguments[0], encoding="utf-8") as file:
         told = json.load(file)
     try:
-        run(told, PipelineOptions(arguments[1:]))
+        result = run(told, PipelineOptions(arguments[1:]))
     except StudyError as error:
-        print(error, file=sys.stderr)
-        return 3
-    return 0
+        result = {"error": str(error)}
+    with open(told["result"], "w", encoding="utf-8") as file:
+        json.dump(result, file)
 
 
-def run(told: dict, options: PipelineOptions) -> None:
-    """Run the pipeline and write the manifest.
+def run(told: dict, options: PipelineOptions) -> dict:
+    """Run the pipeline, write the manifest and return it.
 
     Args:
-        told: ``sources``, ``settings``, ``tagger``, ``output``, and ``result``: where the manifest goes, too.
+        told: ``sources``, ``settings``, ``tagger``, ``output``.
         options: of Beam.
 
     Raises:
@@ -93,10 +95,8 @@ def run(told: dict, options: PipelineOptions) -> None:
     )
     if not found["records"]:
         raise StudyError(steps.nothing(files, len(bad)))
-    text = records.as_text(found)
-    _write(f"{output}/{records.MANIFEST}", text.encode())
-    with open(told["result"], "w", encoding="utf-8") as file:
-        file.write(text)
+    _write(f"{output}/{records.MANIFEST}", records.as_text(found).encode())
+    return found
 
 
 def _read(columns: reading.Columns, file: reading.Source) -> Iterator:

@@ -15,14 +15,14 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from korean_nlp import preparing, reading, records, sources
+from korean_nlp import preparing, reading, sources
 from tf_study import cli
 from tf_study.errors import StudyError
 
 # As a module of that name, which workers find, and not as __main__; without what Beam's import warns of.
 START = (
     "import logging, sys; logging.getLogger().setLevel(logging.ERROR); "
-    "from korean_nlp import beam; sys.exit(beam.main(sys.argv[1:]))"
+    "from korean_nlp import beam; beam.main(sys.argv[1:])"
 )
 
 
@@ -87,12 +87,12 @@ def _run(program: Path, options: argparse.Namespace, work: Path) -> dict:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(roots)}
     command = [program, "-c", START, config, f"--runner={options.runner}", *shlex.split(options.beam_options)]
     status = subprocess.run(command, env=environment).returncode
-    if status == 3:  # The sentence is on stderr already; this one would only repeat it.
-        raise SystemExit(1)
-    if status:
+    try:
+        result = json.loads(Path(told["result"]).read_text(encoding="utf-8"))
+    except FileNotFoundError:
         raise StudyError(
-            f"Beam의 {options.runner}이(가) 끝까지 처리하지 못했으니 위의 오류를 고치고 다시 실행하세요."
-        )
-    result = json.loads(Path(told["result"]).read_text(encoding="utf-8"))
-    assert result["schema"] == records.SCHEMA
+            f"Beam의 {options.runner}이(가) 끝까지 처리하지 못했으니(상태 {status}) 위의 오류를 고치고 다시 실행하세요."
+        ) from None
+    if "error" in result:
+        raise StudyError(result["error"])
     return result
