@@ -84,7 +84,7 @@ def survey(files: Sequence[Path], settings: Settings) -> Survey:
     parts: dict[str, list[tuple[str, str]]] = {"train": [], "validation": []}
     counters: dict[str, Counter] = {}
     unlabelled = 0
-    for record, held_out in records(files, settings):
+    for record, held_out in read(files, settings):
         label = record["label"]
         if not label:
             unlabelled += 1
@@ -113,7 +113,7 @@ def survey(files: Sequence[Path], settings: Settings) -> Survey:
     return Survey(classes, sizes, counts, unlabelled, texts)
 
 
-def records(files: Sequence[Path], settings: Settings) -> Iterator[tuple[dict, bool]]:
+def read(files: Sequence[Path], settings: Settings) -> Iterator[tuple[dict, bool]]:
     """Yield every record, as ``prepare`` got it, and whether it is held out for validation."""
     for block in _shards(files).batch(BLOCK):
         found = tf.io.parse_example(block, FEATURES)
@@ -148,13 +148,13 @@ def batches(
         labels = topics.lookup(found["label"])
         kept = (labels >= 0) & (is_held_out(found["id"], settings) == held_out)
         numbers = tf.ragged.map_flat_values(words.lookup, found["morphemes"])[:, : settings.limit]
-        empty = tf.cast(numbers.row_lengths() == 0, tf.int64)
-        unknown = tf.fill([tf.reduce_sum(empty)], tf.constant(UNKNOWN, tf.int64))
-        numbers = tf.concat([numbers, tf.RaggedTensor.from_row_lengths(unknown, empty)], axis=1)
         return tf.cast(tf.ragged.boolean_mask(numbers, kept), tf.int32), tf.boolean_mask(labels, kept)
 
-    rows = _shards(files, order).batch(BLOCK).map(encode).unbatch()
-    rows = rows.map(lambda numbers, label: (tf.ensure_shape(numbers, [None]), label))
+    def fill(numbers, label):
+        lacking = tf.cast(tf.equal(tf.size(numbers), 0), tf.int32)
+        return tf.pad(numbers, [[0, lacking]], constant_values=UNKNOWN), label
+
+    rows = _shards(files, order).batch(BLOCK).map(encode).unbatch().map(fill)
     if order is not None:
         rows = rows.shuffle(SHUFFLED, seed=int(_generator(order).integers(2**31)))
     bounds = _bounds(settings.limit)
@@ -178,7 +178,7 @@ def _shards(files: Sequence[Path], order: tuple[int, ...] | None = None) -> tf.d
         return tf.data.TFRecordDataset(names, compression_type="GZIP")
     names = tf.data.Dataset.from_tensor_slices(_generator(order).permutation(names).astype(str))
     return names.interleave(
-        lambda name: tf.data.TFRecordDataset(name, compression_type="GZIP"), cycle_length=OPEN, deterministic=True
+        lambda name: tf.data.TFRecordDataset(name, compression_type="GZIP"), cycle_length=OPEN
     )
 
 
