@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from tf_study import cli
 from tf_study.errors import StudyError
 
 OTHER = "기타"  # the answer below the threshold
+LETTERS = 200_000  # after which no further line is read at once
 ANSWER = ("topic", "closest", "probability")
 
 Tag = Callable[[list[str]], list[list[str]]]
@@ -95,17 +96,31 @@ def read(source: BinaryIO, is_json: bool | None, column: str | None = None) -> I
 def classify(
     lines: Iterator[Line], classifier: Classifier, tag: Tag, classes: list[str], threshold: float, batch: int
 ) -> Iterator[list[dict]]:
-    """Yield the answers to so many lines at once, in the order of the lines.
+    """Yield the answers to some lines at once, in the order of the lines.
 
     Args:
         tag: turns cleaned texts into their morphemes.
+        batch: most lines at once.
         threshold: of the highest probability; below it the topic is :data:`OTHER`.
     """
-    while block := list(islice(lines, batch)):
+    for block in _blocks(lines, batch):
         good = [line for line in block if not line.error]
         texts = [line.text for line in good]
         rows = iter(classifier.probabilities(texts, tag([clean(text) for text in texts])))
         yield [line.row if line.error else _answer(line.row, next(rows), classes, threshold) for line in block]
+
+
+def _blocks(lines: Iterator[Line], batch: int) -> Iterator[list[Line]]:
+    """Yield so many lines at once, fewer where they are long: what an analyser makes of them must fit into memory."""
+    block, letters = [], 0
+    for line in lines:
+        block.append(line)
+        letters += len(line.text)
+        if len(block) == batch or letters >= LETTERS:
+            yield block
+            block, letters = [], 0
+    if block:
+        yield block
 
 
 def write(answers: Iterator[list[dict]], output: BinaryIO) -> tuple[int, int]:
