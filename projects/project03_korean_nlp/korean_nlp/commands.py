@@ -50,7 +50,14 @@ def share(text: str) -> float:
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="자료", help=SOURCES)
-    command.add_argument("--output", type=Path, required=True, metavar="폴더", help="TFRecord를 저장할 폴더")
+    aim = command.add_mutually_exclusive_group(required=True)
+    aim.add_argument("--output", metavar="폴더", help="TFRecord를 저장할 폴더")
+    aim.add_argument(
+        "--compare",
+        type=cli.positive,
+        metavar="N",
+        help="저장하지 않고, 글 N개로 분석기들의 속도와 태그를 비교합니다",
+    )
     command.add_argument(
         "--part", choices=("train", "test"), default="train", help="embedded와 ynat에서 읽을 것 (기본 train)"
     )
@@ -66,7 +73,10 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--shards", type=cli.positive, default=8, metavar="N", help="파일의 수 (기본 8)")
     command.add_argument(
-        "--processes", type=cli.positive, default=1, metavar="N", help="프로세스의 수 (기본 1)"
+        "--processes",
+        type=cli.positive,
+        metavar="N",
+        help="분석하는 프로세스의 수. 기본값은 코어의 수, 많아야 4",
     )
     command.add_argument("--restart", action="store_true", help="있던 파일을 버리고 다시 만듭니다")
     command.add_argument(
@@ -130,7 +140,9 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="한 줄에 글이나 JSON 하나. 기본값 -는 표준 입력",
     )  # fmt: skip
     command.add_argument("--output", type=Path, metavar="파일", help="기본값은 표준 출력")
-    command.add_argument("--with", dest="kind", choices=MODELS, help="쓸 모델. 기본값은 검증 macro-F1이 가장 큰 것")
+    command.add_argument(
+        "--with", dest="kind", choices=MODELS, help="쓸 모델. 기본값은 검증 macro-F1이 가장 큰 것"
+    )
     command.add_argument(
         "--text-column", metavar="이름", help="JSON에서 글의 키. 기본값은 흔한 이름에서 찾습니다"
     )

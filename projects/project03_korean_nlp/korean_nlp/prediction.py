@@ -107,7 +107,9 @@ def classify(
         good = [line for line in block if not line.error]
         texts = [line.text for line in good]
         rows = iter(classifier.probabilities(texts, tag([clean(text) for text in texts])))
-        yield [line.row if line.error else _answer(line.row, next(rows), classes, threshold) for line in block]
+        yield [
+            line.row if line.error else _answer(line.row, next(rows), classes, threshold) for line in block
+        ]
 
 
 def _blocks(lines: Iterator[Line], batch: int) -> Iterator[list[Line]]:
@@ -138,7 +140,9 @@ def _answer(row: dict, probabilities: np.ndarray, classes: list[str], threshold:
     place = int(probabilities.argmax())
     highest = float(probabilities[place])
     topic = classes[place] if highest >= threshold else OTHER
-    given = {key: value for key, value in row.items() if key != "error"}  # An object that is an answer has none.
+    given = {
+        key: value for key, value in row.items() if key != "error"
+    }  # An object that is an answer has none.
     return given | dict(zip(ANSWER, (topic, classes[place], round(highest, 4)), strict=True))
 
 
@@ -183,7 +187,9 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
     try:
         return open(name, "rb")
     except OSError as error:
-        raise StudyError(f"{name}을(를) 읽을 수 없으니 경로와 권한을 확인하세요 ({error.strerror or error}).") from None
+        raise StudyError(
+            f"{name}을(를) 읽을 수 없으니 경로와 권한을 확인하세요 ({error.strerror or error})."
+        ) from None
 
 
 def _written(path: Path, answer: Callable[[BinaryIO], tuple[int, int]]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import google_crc32c
 
 from tf_study.errors import StudyError
 
-MANIFEST = "manifest.json"
+MANIFEST, SHARDS = "manifest.json", "part-*-of-*.tfrecord.gz"
 FORMAT = 1  # of the manifest and the records
 SCHEMA = {"id": "string", "text": "string", "date": "string", "label": "string", "morphemes": "strings"}
 _MASK = 0xA282EAD8  # TFRecord's: the checksum of bytes that hold checksums would be weak.
@@ -77,12 +77,12 @@ def _fields(message: bytes) -> Iterator[bytes]:
     """Yield the contents of a message's fields, all length-delimited with numbers of one byte."""
     place = 0
     while place < len(message):
+        place += 1  # past the tag
         length = shift = 0
-        for place in range(place + 1, place + 11):
+        while message[place] > 127:
             length |= (message[place] & 127) << shift
-            shift += 7
-            if message[place] < 128:
-                break
+            place, shift = place + 1, shift + 7
+        length |= message[place] << shift
         yield message[place + 1 : place + 1 + length]
         place += 1 + length
 

@@ -58,7 +58,10 @@ def wanted(vocabulary, held_out, limit=64):
     mask = dataset.is_held_out(ids, SETTINGS).numpy() == held_out
     numbers = vocabulary.numbers()
     return Counter(
-        (tuple(numbers[word] for word in item["morphemes"][:limit]) or (UNKNOWN,), TOPICS.index(item["label"]))
+        (
+            tuple(numbers[word] for word in item["morphemes"][:limit]) or (UNKNOWN,),
+            TOPICS.index(item["label"]),
+        )
         for item, mine in zip(made(300), mask, strict=True)
         if mine
     )
@@ -95,7 +98,8 @@ def test_an_unknown_morpheme_has_its_number(files):
 def test_the_parts_do_not_depend_on_the_shards(save_records, files, tmp_path):
     folder = save_records(tmp_path, made(300), shards=1)
     one = dict(
-        (record["id"], held) for record, held in dataset.read(records.paths(folder, records.read_manifest(folder)), SETTINGS)
+        (record["id"], held)
+        for record, held in dataset.read(records.paths(folder, records.read_manifest(folder)), SETTINGS)
     )
     many = {record["id"]: held for record, held in dataset.read(files, SETTINGS)}
     assert one == many and len(one) == 300
@@ -134,9 +138,7 @@ def test_pad():
     assert dataset.pad([]).shape == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("topics", "told"), [(("가",), "주제가 1개뿐이니"), (("", ""), "주제가 0개뿐이니")]
-)
+@pytest.mark.parametrize(("topics", "told"), [(("가",), "주제가 1개뿐이니"), (("", ""), "주제가 0개뿐이니")])
 def test_too_few_topics(save_records, tmp_path, topics, told):
     folder = save_records(tmp_path, made(40, topics))
     with pytest.raises(StudyError, match=told):
@@ -150,7 +152,9 @@ def test_a_topic_that_is_held_out_whole_and_records_without_topic(save_records, 
     folder = save_records(tmp_path / "a", items)
     with pytest.raises(StudyError, match="주제 홀로에 학습할 글이 없으니"):
         dataset.survey(records.paths(folder, records.read_manifest(folder)), SETTINGS)
-    folder = save_records(tmp_path / "b", [item | {"label": "" if n < 9 else item["label"]} for n, item in enumerate(made(60))])
+    folder = save_records(
+        tmp_path / "b", [item | {"label": "" if n < 9 else item["label"]} for n, item in enumerate(made(60))]
+    )
     assert dataset.survey(records.paths(folder, records.read_manifest(folder)), SETTINGS).unlabelled == 9
 
 
@@ -160,7 +164,9 @@ def test_settings(monkeypatch):
     def chosen(*more):
         return choose(build_parser().parse_args(["train", "a", "--output", "b", *more]))
 
-    assert chosen() == Settings() and chosen("--batch", "8", "--coverage", "0.5") == Settings(batch=8, coverage=0.5)
+    assert chosen() == Settings() and chosen("--batch", "8", "--coverage", "0.5") == Settings(
+        batch=8, coverage=0.5
+    )
     monkeypatch.setenv("TF_STUDY_PROFILE", "full")
     assert chosen("--seed", "3").units == 128 and chosen("--seed", "3").seed == 3
     for wrong in ({"validation": 0.0}, {"coverage": 0.0}, {"rate": -1.0}, {"seed": -1}, {"units": 0}):

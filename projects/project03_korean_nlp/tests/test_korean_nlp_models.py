@@ -67,7 +67,11 @@ def test_a_network_answers_in_the_order_of_the_texts(monkeypatch):
     assert network.probabilities([], []).shape == (0, 3)
 
 
-TEXTS = [f"{word} {more}" for word in ("금리 인상", "야구 결승", "태풍 북상") for more in ("소식", "전망ㅋㅋㅋㅋ", "오늘", "내일")]
+TEXTS = [
+    f"{word} {more}"
+    for word in ("금리 인상", "야구 결승", "태풍 북상")
+    for more in ("소식", "전망ㅋㅋㅋㅋ", "오늘", "내일")
+]
 LABELS = np.repeat([0, 1, 2], 4)
 
 
@@ -79,10 +83,14 @@ def test_the_baseline_is_scikit_learns(topics, tmp_path):
     best = max(scores, key=scores.get)
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True)
     cleaned = [clean(text) for text in texts]
-    regression = LogisticRegression(C=float(best), max_iter=1000).fit(vectorizer.fit_transform(cleaned), labels)
+    regression = LogisticRegression(C=float(best), max_iter=1000).fit(
+        vectorizer.fit_transform(cleaned), labels
+    )
     new = ["금리 전망", "결승 오늘", "처음 보는 글", "", "ㅋㅋㅋㅋㅋ"]
     wanted = regression.predict_proba(vectorizer.transform([clean(text) for text in new]))
-    np.testing.assert_allclose(found.probabilities(new, ()), wanted, atol=1e-3)  # float32; stopped within 1e-4.
+    np.testing.assert_allclose(
+        found.probabilities(new, ()), wanted, atol=1e-3
+    )  # float32; stopped within 1e-4.
     found.save(tmp_path / "baseline.npz")
     again = baseline.load(tmp_path / "baseline.npz")
     np.testing.assert_array_equal(again.probabilities(new, ()), found.probabilities(new, ()))

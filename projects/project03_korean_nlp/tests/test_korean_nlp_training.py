@@ -46,7 +46,9 @@ def test_the_vocabulary_counts_by_topic(trained, items):
     counts = dict(zip(found["words"], found["counts"], strict=True))
     assert counts["금리/NNG"][0] > 5 and counts["금리/NNG"][1:] == [0, 0]
     sums = [sum(row) for row in found["counts"]]
-    assert sums == sorted(sums, reverse=True) and sum(sums) < sum(len(item["morphemes"]) for item in items["train"])
+    assert sums == sorted(sums, reverse=True) and sum(sums) < sum(
+        len(item["morphemes"]) for item in items["train"]
+    )
 
 
 def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, tmp_path, capsys):
@@ -130,7 +132,14 @@ def test_a_loss_that_is_no_number(prepared, tmp_path):
 
 @pytest.mark.parametrize(
     ("losses", "done"),
-    [([], False), ([3, 2, 1], False), ([1, 2, 2], True), ([1, 2], False), ([3, 2, 1, 0], True), ([2, 2, 2], True)],
+    [
+        ([], False),
+        ([3, 2, 1], False),
+        ([1, 2, 2], True),
+        ([1, 2], False),
+        ([3, 2, 1, 0], True),
+        ([2, 2, 2], True),
+    ],
 )
 def test_early_stopping(losses, done):
     history = [{"val_loss": loss} for loss in losses]
