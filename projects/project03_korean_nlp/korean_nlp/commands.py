@@ -50,7 +50,14 @@ def share(text: str) -> float:
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="자료", help=SOURCES)
-    command.add_argument("--output", type=Path, required=True, metavar="폴더", help="TFRecord를 저장할 폴더")
+    aim = command.add_mutually_exclusive_group(required=True)
+    aim.add_argument("--output", metavar="폴더", help="TFRecord를 저장할 폴더")
+    aim.add_argument(
+        "--compare",
+        type=cli.positive,
+        metavar="N",
+        help="저장하지 않고, 글 N개로 분석기들의 속도와 태그를 비교합니다",
+    )
     command.add_argument(
         "--part", choices=("train", "test"), default="train", help="embedded와 ynat에서 읽을 것 (기본 train)"
     )
@@ -66,7 +73,10 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--shards", type=cli.positive, default=8, metavar="N", help="파일의 수 (기본 8)")
     command.add_argument(
-        "--processes", type=cli.positive, default=1, metavar="N", help="프로세스의 수 (기본 1)"
+        "--processes",
+        type=cli.positive,
+        metavar="N",
+        help="분석하는 프로세스의 수. 기본값은 코어의 수, 많아야 4",
     )
     command.add_argument("--restart", action="store_true", help="있던 파일을 버리고 다시 만듭니다")
     command.add_argument(
