@@ -63,7 +63,10 @@ def load(path: Path) -> Baseline:
 
 
 def train(
-    learnt: tuple[Sequence[str], np.ndarray], held_out: tuple[Sequence[str], np.ndarray], topics: int, features: int
+    learnt: tuple[Sequence[str], np.ndarray],
+    held_out: tuple[Sequence[str], np.ndarray],
+    topics: int,
+    features: int,
 ) -> tuple[Baseline, dict]:
     """Return the best baseline on what is held out, and the macro-F1 of each C.
 

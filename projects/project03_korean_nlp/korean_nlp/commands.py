@@ -140,7 +140,9 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="한 줄에 글이나 JSON 하나. 기본값 -는 표준 입력",
     )  # fmt: skip
     command.add_argument("--output", type=Path, metavar="파일", help="기본값은 표준 출력")
-    command.add_argument("--with", dest="kind", choices=MODELS, help="쓸 모델. 기본값은 검증 macro-F1이 가장 큰 것")
+    command.add_argument(
+        "--with", dest="kind", choices=MODELS, help="쓸 모델. 기본값은 검증 macro-F1이 가장 큰 것"
+    )
     command.add_argument(
         "--text-column", metavar="이름", help="JSON에서 글의 키. 기본값은 흔한 이름에서 찾습니다"
     )

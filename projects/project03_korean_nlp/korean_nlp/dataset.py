@@ -15,7 +15,11 @@ import tensorflow as tf
 from korean_nlp.settings import Settings
 from tf_study.errors import StudyError
 
-PAD, UNKNOWN, FIRST = 0, 1, 2  # numbers of what is no morpheme, of one without a number, of the first that has one
+PAD, UNKNOWN, FIRST = (
+    0,
+    1,
+    2,
+)  # numbers of what is no morpheme, of one without a number, of the first that has one
 FEATURES = {name: tf.io.FixedLenFeature((), tf.string) for name in ("id", "text", "date", "label")}
 FEATURES["morphemes"] = tf.io.RaggedFeature(tf.string)
 BLOCK = 512  # records that are parsed at once
@@ -95,7 +99,9 @@ def survey(files: Sequence[Path], settings: Settings) -> Survey:
             counter.update(record["morphemes"])
     classes = tuple(sorted(counters))
     if len(classes) < 2:
-        raise StudyError(f"주제가 {len(classes)}개뿐이니 주제(label)가 둘 이상인 자료로 prepare를 실행하세요.")
+        raise StudyError(
+            f"주제가 {len(classes)}개뿐이니 주제(label)가 둘 이상인 자료로 prepare를 실행하세요."
+        )
     texts = {
         part: ([text for text, _ in pairs], np.array([classes.index(label) for _, label in pairs], np.int64))
         for part, pairs in parts.items()
@@ -118,7 +124,11 @@ def read(files: Sequence[Path], settings: Settings) -> Iterator[tuple[dict, bool
     for block in _shards(files).batch(BLOCK):
         found = tf.io.parse_example(block, FEATURES)
         held_out = is_held_out(found["id"], settings).numpy()
-        columns = {name: [value.decode() for value in found[name].numpy()] for name in FEATURES if name != "morphemes"}
+        columns = {
+            name: [value.decode() for value in found[name].numpy()]
+            for name in FEATURES
+            if name != "morphemes"
+        }
         columns["morphemes"] = [[word.decode() for word in row] for row in found["morphemes"].to_list()]
         for place, held in enumerate(held_out):
             yield {name: column[place] for name, column in columns.items()}, bool(held)

@@ -20,7 +20,9 @@ from tf_study import cli, model_folder
 from tf_study.data import nsmc
 from tf_study.errors import StudyError
 
-SHARES = tuple(round(0.05 * step, 2) for step in range(20, 0, -1))  # of the texts that are answered, on the curve
+SHARES = tuple(
+    round(0.05 * step, 2) for step in range(20, 0, -1)
+)  # of the texts that are answered, on the curve
 SHOWN = 10  # confident mistakes
 REVIEWS = 200  # that stand for texts of no topic unless others are given
 SEEDS = 2**32
@@ -136,7 +138,9 @@ def compare(
         drawn = random.integers(0, len(labels), len(labels))
         one, other = (
             _macro_f1(
-                np.bincount(labels[drawn] * topics + guess[drawn], minlength=topics**2).reshape(topics, topics)
+                np.bincount(labels[drawn] * topics + guess[drawn], minlength=topics**2).reshape(
+                    topics, topics
+                )
             )
             for guess in (ours, theirs)
         )
@@ -198,7 +202,9 @@ def separation(inside: np.ndarray, outside: np.ndarray) -> float:
     return float(roc_auc_score(truth, np.concatenate([inside.max(axis=1), outside.max(axis=1)])))
 
 
-def mistakes(items: Sequence[dict], inside: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict]:
+def mistakes(
+    items: Sequence[dict], inside: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> list[dict]:
     """Return the wrong answers of the greatest probability, at most :data:`SHOWN`."""
     guesses, highest = inside.argmax(axis=1), inside.max(axis=1)
     wrong = sorted(np.flatnonzero(guesses != labels), key=lambda place: -highest[place])[:SHOWN]
@@ -237,7 +243,9 @@ def _labelled(folder: Path, card: dict) -> tuple[list[dict], int]:
     items = _read(folder, card)
     labelled = [item for item in items if item["label"]]
     if not labelled:
-        raise StudyError(f"{folder}에 주제가 있는 글이 없으니 주제(label)가 있는 자료로 prepare를 실행하세요.")
+        raise StudyError(
+            f"{folder}에 주제가 있는 글이 없으니 주제(label)가 있는 자료로 prepare를 실행하세요."
+        )
     if unknown := sorted({item["label"] for item in labelled} - set(card["classes"])):
         raise StudyError(f"모델이 모르는 주제가 있으니 빼거나 그 주제로 학습하세요: {', '.join(unknown)}")
     return labelled, len(items) - len(labelled)
@@ -300,5 +308,7 @@ def _tables(found: dict) -> str:
     parts = [head, cli.table(rows), "", cli.table(topics), "", title, cli.table(border), ""]
     worst = found["models"][found["best"]]["mistakes"][:5]
     parts.append(f"자신 있게 틀린 글 ({kinds[found['best']]})")
-    parts += [f"  {item['label']} → {item['guess']} {item['probability']:.2f}  {item['text']}" for item in worst]
+    parts += [
+        f"  {item['label']} → {item['guess']} {item['probability']:.2f}  {item['text']}" for item in worst
+    ]
     return "\n".join(parts)

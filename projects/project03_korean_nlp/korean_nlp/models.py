@@ -78,7 +78,8 @@ def _cnn(numbers, embedding, settings):
     real = ops.expand_dims(ops.not_equal(numbers, PAD), -1)
     embedded = layers.Dropout(settings["dropout"])(ops.where(real, embedding(numbers), 0.0))
     found = [
-        layers.Conv1D(settings["units"], width, padding="same", activation="relu")(embedded) for width in WIDTHS
+        layers.Conv1D(settings["units"], width, padding="same", activation="relu")(embedded)
+        for width in WIDTHS
     ]
     return layers.Concatenate()([ops.max(ops.where(real, answers, 0.0), axis=1) for answers in found])
 
@@ -93,7 +94,9 @@ class Network:
     def __init__(self, model: keras.Model, vocabulary: Vocabulary, limit: int):
         self.numbers, self.limit = vocabulary.numbers(), limit
         shape = tf.TensorSpec((None, None), tf.int32)
-        self._run = tf.function(lambda rows: tf.nn.softmax(model(rows, training=False)), input_signature=[shape])
+        self._run = tf.function(
+            lambda rows: tf.nn.softmax(model(rows, training=False)), input_signature=[shape]
+        )
         self._topics = model.output_shape[-1]
 
     def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:

@@ -30,6 +30,7 @@ class Workers:
         """
         context = multiprocessing.get_context("spawn")
         self.cpu = 0.0
+        self._starting: list[connection.Connection] = []
         self._pipes: dict[connection.Connection, multiprocessing.Process] = {}
         for _ in range(count):
             ours, theirs = context.Pipe()
@@ -38,6 +39,7 @@ class Workers:
             process.start()
             theirs.close()
             self._pipes[ours] = process
+            self._starting.append(ours)
 
     def __enter__(self):
         return self
@@ -56,8 +58,8 @@ class Workers:
         Raises:
             StudyError: what one of them has raised, or that it has ended.
         """
-        for pipe in self._pipes:
-            _receive(pipe)
+        while self._starting:
+            _receive(self._starting.pop())
 
     def run(self, work: Callable, tasks: Iterable) -> Iterator:
         """Yield what ``work(made, task)`` yields for each task, from whichever process.
@@ -69,6 +71,7 @@ class Workers:
         Raises:
             StudyError: what one of them has raised, or that it has ended.
         """
+        self.ready()
         tasks, busy = iter(tasks), set()
 
         def give(pipe) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from tf_study import cli
 from tf_study.errors import StudyError
 
 OTHER = "기타"  # the answer below the threshold
+LETTERS = 200_000  # after which no further line is read at once
 ANSWER = ("topic", "closest", "probability")
 
 Tag = Callable[[list[str]], list[list[str]]]
@@ -95,17 +96,33 @@ def read(source: BinaryIO, is_json: bool | None, column: str | None = None) -> I
 def classify(
     lines: Iterator[Line], classifier: Classifier, tag: Tag, classes: list[str], threshold: float, batch: int
 ) -> Iterator[list[dict]]:
-    """Yield the answers to so many lines at once, in the order of the lines.
+    """Yield the answers to some lines at once, in the order of the lines.
 
     Args:
         tag: turns cleaned texts into their morphemes.
+        batch: most lines at once.
         threshold: of the highest probability; below it the topic is :data:`OTHER`.
     """
-    while block := list(islice(lines, batch)):
+    for block in _blocks(lines, batch):
         good = [line for line in block if not line.error]
         texts = [line.text for line in good]
         rows = iter(classifier.probabilities(texts, tag([clean(text) for text in texts])))
-        yield [line.row if line.error else _answer(line.row, next(rows), classes, threshold) for line in block]
+        yield [
+            line.row if line.error else _answer(line.row, next(rows), classes, threshold) for line in block
+        ]
+
+
+def _blocks(lines: Iterator[Line], batch: int) -> Iterator[list[Line]]:
+    """Yield so many lines at once, fewer where they are long: what an analyser makes of them must fit into memory."""
+    block, letters = [], 0
+    for line in lines:
+        block.append(line)
+        letters += len(line.text)
+        if len(block) == batch or letters >= LETTERS:
+            yield block
+            block, letters = [], 0
+    if block:
+        yield block
 
 
 def write(answers: Iterator[list[dict]], output: BinaryIO) -> tuple[int, int]:
@@ -123,7 +140,9 @@ def _answer(row: dict, probabilities: np.ndarray, classes: list[str], threshold:
     place = int(probabilities.argmax())
     highest = float(probabilities[place])
     topic = classes[place] if highest >= threshold else OTHER
-    given = {key: value for key, value in row.items() if key != "error"}  # An object that is an answer has none.
+    given = {
+        key: value for key, value in row.items() if key != "error"
+    }  # An object that is an answer has none.
     return given | dict(zip(ANSWER, (topic, classes[place], round(highest, 4)), strict=True))
 
 
@@ -168,7 +187,9 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
     try:
         return open(name, "rb")
     except OSError as error:
-        raise StudyError(f"{name}을(를) 읽을 수 없으니 경로와 권한을 확인하세요 ({error.strerror or error}).") from None
+        raise StudyError(
+            f"{name}을(를) 읽을 수 없으니 경로와 권한을 확인하세요 ({error.strerror or error})."
+        ) from None
 
 
 def _written(path: Path, answer: Callable[[BinaryIO], tuple[int, int]]) -> tuple[int, int]:

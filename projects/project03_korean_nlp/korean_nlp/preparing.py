@@ -25,7 +25,7 @@ from korean_nlp.steps import BAD, DUPLICATES
 from tf_study import cli
 from tf_study.errors import StudyError
 
-WORK, LOCK = ".work", ".lock"
+WORK, LOCK, STATE = ".work", ".lock", "state.json"
 BATCH = 256  # texts analysed at once
 PROCESSES = 4  # by default at most: an analyser takes up to 520 MB
 
@@ -87,6 +87,9 @@ def prepare(options: argparse.Namespace) -> tuple[dict, float, list[dict]]:
             raise StudyError(
                 f"{folder}에 쓸 수 없으니 권한과 남은 공간을 확인하세요 ({error.strerror or error})."
             ) from None
+        finally:
+            if not (work / STATE).exists():  # There is nothing to go on with.
+                shutil.rmtree(work, ignore_errors=True)
         for name in (BAD, DUPLICATES):
             os.replace(work / name, folder / name)
         shards = sorted([*finished.values(), *made], key=lambda shard: shard["name"])
@@ -310,7 +313,7 @@ def _finished(folder: Path, work: Path, items: Items, chosen: dict) -> dict[int,
         StudyError: if that run had other settings or texts.
     """
     state = {"settings": chosen, "items": items.digest, "sources": items.sources}
-    path = work / "state.json"
+    path = work / STATE
     if not path.exists():
         clear(folder)  # only now that there is something new
         cli.write_text(path, json.dumps(state))

@@ -57,7 +57,7 @@ class Source:
 
 def read(
     source: Source,
-    columns: Columns = Columns(),
+    columns: Columns = Columns(),  # noqa: B008  It is frozen.
     opened: Callable[[str], BinaryIO] = lambda path: open(path, "rb"),  # noqa: SIM115
 ) -> Iterator[dict]:
     """Yield what is in a file, in its order.
@@ -321,40 +321,49 @@ def _cut(line: str) -> list[str]:
 
 
 def _joined(lines: Iterator) -> Iterator:
-    """Yield the lines of CSV, those joined between which a quoted field goes on."""
-    waiting: list = []  # lines to be read again
-    while True:
-        taken = [waiting.pop(0)] if waiting else [found for found in [next(lines, None)] if found]
-        if not taken:
-            return
-        number, line = taken[0]
-        if isinstance(line, _Bad) or not _open(line):
+    """Yield the lines of CSV, those joined between which a quoted field goes on.
+
+    If they are no row together, the first is bad, and the others are looked at anew.
+    """
+    waiting: list = []
+    width = None  # cells of the first row
+    while found := waiting.pop(0) if waiting else next(lines, None):
+        number, line = found
+        if isinstance(line, _Bad) or not _is_open(line):
+            if width is None and not isinstance(line, _Bad):
+                width = _width(line)
             yield number, line
             continue
-        while len(taken) < _SPAN:
-            after = waiting.pop(0) if waiting else next(lines, None)
-            if after is None:
-                break
+        taken = [found]
+        while len(taken) < _SPAN and (after := waiting.pop(0) if waiting else next(lines, None)):
             taken.append(after)
             if isinstance(after[1], _Bad):
                 break
-            if not _open(whole := "\n".join(line for _, line in taken)):
-                yield number, whole
+            if not _is_open(whole := "\n".join(line for _, line in taken)):
+                if width == _width(whole):
+                    yield number, whole
+                    taken = []
                 break
-        else:
-            after = None
-        if after is None or isinstance(after[1], _Bad):
+        if taken:
             yield number, _Bad("따옴표가 닫히지 않았습니다", line)
             waiting = taken[1:] + waiting
 
 
-def _open(line: str) -> bool:
+def _is_open(line: str) -> bool:
     """Return whether a line of CSV ends inside a quoted field."""
     try:
         _cut(line)
     except csv.Error as error:
         return "unexpected end" in str(error)
     return False
+
+
+def _width(line: str) -> int | None:
+    """Return how many cells a line of CSV has; ``None`` if it is empty or wrong."""
+    try:
+        return len(_cut(line)) or None
+    except csv.Error:
+        return None
 
 
 def _cells(lines: Iterator, cut: Callable[[str], list[str]], columns: Columns, source: Source) -> Iterator:

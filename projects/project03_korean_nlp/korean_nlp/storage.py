@@ -10,7 +10,11 @@ from korean_nlp.dataset import Vocabulary
 from tf_study import cli, model_folder
 from tf_study.errors import StudyError
 
-KINDS = {"lstm": "Bi-LSTM", "cnn": "CNN", "baseline": "TF-IDF"}  # the names of the command line, and those shown
+KINDS = {
+    "lstm": "Bi-LSTM",
+    "cnn": "CNN",
+    "baseline": "TF-IDF",
+}  # the names of the command line, and those shown
 VOCABULARY = "vocabulary.json"
 FILES = (VOCABULARY, *(f"{kind}.npz" for kind in KINDS))
 EVALUATION = "evaluation.json"
