@@ -88,20 +88,24 @@ def build_parser() -> cli.Parser:
         help="배치가 찰 때까지 기다릴 시간 (기본 5밀리초)",
     )  # fmt: skip
     command.add_argument(
-        "--max-tokens", type=cli.positive, default=1024, metavar="N",
-        help="패딩을 더해 함께 계산할 토큰의 수 (기본 1024)",
+        "--max-tokens", type=_whole, default=512, metavar="N",
+        help="패딩을 더해 함께 계산할 토큰의 수. 0이면 길이로 나누지 않습니다 (기본 512)",
     )  # fmt: skip
     command.add_argument(
-        "--queue", type=cli.positive, default=256, metavar="N", help="기다릴 수 있는 리뷰의 수 (기본 256)"
+        "--queue", type=cli.positive, default=128, metavar="N", help="기다릴 수 있는 리뷰의 수 (기본 128)"
+    )
+    command.add_argument(
+        "--no-explain", action="store_true", help="근거를 찾는 프로세스를 켜지 않아 메모리를 아낍니다"
     )
     command.add_argument("--key-file", type=Path, metavar="파일", help="API 키를 한 줄에 하나씩 적은 파일")
     cli.add_address(command)
 
-    command = commands.add_parser("measure", help="켜진 서버가 얼마나 빨리 답하는지 잽니다")
+    command = commands.add_parser("measure", help="서버가 얼마나 빨리 답하는지 잽니다")
     command.set_defaults(module="measuring")
     command.add_argument(
-        "--address", default="127.0.0.1:8000", metavar="주소", help="서버의 주소 (기본 127.0.0.1:8000)"
+        "model", type=Path, nargs="?", metavar="모델폴더", help="배치를 만드는 방법마다 서버를 켜서 잽니다"
     )
+    command.add_argument("--address", metavar="주소", help="모델폴더 대신 켜진 서버 하나를 잽니다")
     command.add_argument("--key-file", type=Path, metavar="파일", help="API 키를 적은 파일")
     _add_data(command)
     command.add_argument(
@@ -110,15 +114,11 @@ def build_parser() -> cli.Parser:
     )  # fmt: skip
     command.add_argument(
         "--rate", type=_rate, nargs="+", default=[], metavar="R",
-        help="답을 기다리지 않고 보낼 초당 요청의 수. 주면 손님의 수마다 잰 뒤에 잽니다",
+        help="답을 기다리지 않고 보낼 초당 요청의 수. 모델폴더를 재면 기본값은 하나씩 답할 때의 0.7배와 1.4배",
     )  # fmt: skip
     command.add_argument(
-        "--requests", type=cli.positive, default=200, metavar="N", help="잴 때마다 보낼 요청의 수 (기본 200)"
+        "--seconds", type=_seconds, default=3.0, metavar="초", help="한 번 재는 시간 (기본 3초)"
     )
-    command.add_argument(
-        "--model", type=Path, metavar="모델폴더",
-        help="주면 서버를 거치지 않고 배치를 만드는 방법의 비용도 견줍니다",
-    )  # fmt: skip
     command.add_argument(
         "--output", type=Path, default=Path("measurements"), metavar="폴더",
         help="JSON과 그림을 저장할 폴더 (기본 measurements)",
@@ -143,6 +143,20 @@ def _milliseconds(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1000:
         raise argparse.ArgumentTypeError("0에서 1000 사이여야 합니다")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("0 이상이어야 합니다")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 600:
+        raise argparse.ArgumentTypeError("0.1에서 600 사이여야 합니다")
     return value
 
 
