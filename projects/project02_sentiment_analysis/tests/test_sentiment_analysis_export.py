@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from sentiment_analysis import dataset, export, model, tokens
 from sentiment_analysis.settings import FORMS
@@ -214,7 +215,7 @@ def test_requests_that_warm_up_tensorflow_serving(exported, loaded):
         assert (number, first, spec, inputs) == (6, 1, 1, 2)
         assert fields(named)[1] == (3, b"serving_default")
         (_, key), (_, value) = fields(entry)
-        texts = tf.make_ndarray(tf.compat.v1.TensorProto.FromString(value))
+        texts = tf.make_ndarray(TensorProto.FromString(value))
         assert key == b"texts" and np.isfinite(loaded["saved_model"]._logits(texts.tolist())).all()
         sizes.append(len(texts))
     assert sizes == list(export.WARM_SIZES)
