@@ -162,7 +162,8 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
             log.seek(0)
             raise StudyError(log.read().strip().rpartition("\n")[2])
         address, end = found[1], time.monotonic() + SECONDS
-        while httpx.get(f"http://{address}/ready").status_code != 200:
+        host, _, port = address.rpartition(":")
+        while httpx.get(page(host, int(port), "/ready")).status_code != 200:
             if time.monotonic() > end:
                 raise StudyError(f"서버가 {SECONDS}초 안에 준비되지 않았으니 다른 일을 멈추고 다시 재세요.")
             time.sleep(0.1)
@@ -171,6 +172,11 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
         process.send_signal(signal.SIGTERM)
         process.communicate()
         log.close()
+
+
+def page(host: str, port: int, path: str) -> httpx.URL:
+    """Return the address of a server's page."""
+    return httpx.URL(scheme="http", host=host, port=port, path=path)
 
 
 async def measured(
@@ -187,7 +193,7 @@ class Load:
     """Requests for the class of a text, each of the texts in turn.
 
     Args:
-        address: host and port, with or without ``http://``.
+        address: host and port, with or without a scheme.
         key: an API key.
         seed: of the order of the texts and of arrival times.
     """
@@ -268,7 +274,7 @@ class Load:
         """
         try:
             async with httpx.AsyncClient() as client:
-                text = (await client.get(f"http://{self.host}:{self.port}/metrics", timeout=30)).text
+                text = (await client.get(page(self.host, self.port, "/metrics"), timeout=30)).text
         except (httpx.HTTPError, httpx.InvalidURL):
             text = ""
         cpu = {
