@@ -15,7 +15,7 @@ import secrets
 import time
 import unicodedata
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,10 +59,6 @@ log = logging.getLogger("sentiment_analysis")
 def run(arguments: Namespace) -> None:
     """Serve as the command line says, until Ctrl+C or SIGTERM; the log goes to stderr."""
     keys = read_keys(arguments.key_file) if arguments.key_file else ()
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler())
-        log.setLevel(logging.INFO)
-        log.propagate = False
     threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     build = partial(Worker, tell=_tell)
     explains = (
@@ -83,10 +79,28 @@ def run(arguments: Namespace) -> None:
         wait=arguments.max_wait / 1000,
         room=arguments.queue,
     )
+    with _logged():
+        try:
+            serving.serve(
+                lambda: create_app(service, keys), arguments.host, arguments.port, service, CONNECTIONS
+            )
+        finally:  # Also after a second Ctrl+C.
+            service.kill()
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Write the log to stderr while the block runs."""
+    handler, before = logging.StreamHandler(), (log.level, log.propagate)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
     try:
-        serving.serve(lambda: create_app(service, keys), arguments.host, arguments.port, service, CONNECTIONS)
-    finally:  # Also after a second Ctrl+C.
-        service.kill()
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
 
 
 def read_keys(path: Path) -> list[bytes]:
