@@ -19,6 +19,7 @@ from tf_study.errors import StudyError
 # argparse's own sentences, the special ones first.
 _MESSAGES = (
     (r"the following arguments are required: (.*)", "빠진 인수: {}"),
+    (r"one of the arguments (.*) is required", "빠진 인수: {} 가운데 하나"),
     (r"unrecognized arguments: (.*)", "모르는 인수: {}"),
     (r"ambiguous option: (\S+) could match (.*)", "{}의 뜻이 여럿: {}"),
     (r"argument (.*): invalid choice: (.*) \(choose from (.*)\)", "{}에 {} 대신 쓸 수 있는 것: {}"),
