@@ -106,6 +106,10 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--patience", type=cli.positive, metavar="N", help="나아지지 않아도 기다릴 에포크")
     command.add_argument("--batch", type=cli.positive, metavar="N", help="배치 크기")
     command.add_argument("--rate", type=float, metavar="R", help="학습률")
+    command.add_argument(
+        "--coverage", type=share, metavar="S",
+        help="검증할 글 가운데 이만큼은 기타가 되지 않게 임곗값을 정합니다 (기본 0.9)",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, metavar="N", help="난수 시드")
     command.add_argument("--restart", action="store_true", help="있던 학습을 버리고 다시 학습합니다")
 
@@ -117,10 +121,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
         "--outside",
         type=Path,
         metavar="폴더",
-        help=f"어느 주제도 아닌 글. {PREPARED}. 임곗값을 정하는 데 씁니다",
-    )
-    command.add_argument(
-        "--coverage", type=share, default=0.9, metavar="S", help="주제를 답할 글의 비율 (기본 0.9)"
+        help=f"어느 주제도 아닌 글. {PREPARED}. 기본값은 리뷰",
     )
     command.add_argument(
         "--rounds",
@@ -139,7 +140,9 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="한 줄에 글이나 JSON 하나. 기본값 -는 표준 입력",
     )  # fmt: skip
     command.add_argument("--output", type=Path, metavar="파일", help="기본값은 표준 출력")
-    command.add_argument("--with", dest="kind", choices=MODELS, default="lstm", help="쓸 모델 (기본 lstm)")
+    command.add_argument(
+        "--with", dest="kind", choices=MODELS, help="쓸 모델. 기본값은 검증 macro-F1이 가장 큰 것"
+    )
     command.add_argument(
         "--text-column", metavar="이름", help="JSON에서 글의 키. 기본값은 흔한 이름에서 찾습니다"
     )
@@ -147,7 +150,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         "--batch", type=cli.positive, default=64, metavar="N", help="한 번에 분류할 줄의 수 (기본 64)"
     )
     command.add_argument(
-        "--threshold", type=share, metavar="P", help="확률이 이보다 낮으면 기타. 기본값은 evaluate가 정한 것"
+        "--threshold", type=share, metavar="P", help="확률이 이보다 낮으면 기타. 기본값은 train이 정한 것"
     )
 
 

@@ -1,0 +1,164 @@
+"""Training: three topics are learnt, a kill loses nothing, and one training is not mixed with another."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from korean_nlp import models, records, settings, storage, training
+from korean_nlp.__main__ import main
+from tf_study import model_folder
+from tf_study.errors import StudyError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def arrays(path):
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def test_three_topics_are_learnt(trained, items):
+    card = storage.read_card(trained)
+    assert {path.name for path in trained.iterdir()} >= {*storage.FILES, model_folder.CARD}
+    assert not (trained / model_folder.STATE).exists()
+    assert card["classes"] == ["경제", "날씨", "스포츠"] and card["data"]["tagger"]["name"] == "kiwi"
+    assert sum(map(sum, card["data"]["sizes"].values())) == card["data"]["records"] == 240
+    rows, texts = ([item[name] for item in items["test"]] for name in ("morphemes", "text"))
+    labels = np.array([card["classes"].index(item["label"]) for item in items["test"]])
+    for kind in storage.KINDS:
+        answers = storage.load(trained, card, kind).probabilities(texts, rows)
+        np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+        assert (answers.argmax(axis=1) == labels).mean() > 0.9  # guessing gives 0.33
+    for kind in models.NETWORKS:
+        assert len(card["history"][kind]) <= 3 and set(card["history"][kind][0]) >= {"loss", "val_loss"}
+    best = max(card["models"].values(), key=lambda found: found["validation"]["macro_f1"])
+    assert card["models"][card["best"]] == best
+
+
+def test_the_vocabulary_counts_by_topic(trained, items):
+    found = json.loads((trained / storage.VOCABULARY).read_text(encoding="utf-8"))
+    counts = dict(zip(found["words"], found["counts"], strict=True))
+    assert counts["금리/NNG"][0] > 5 and counts["금리/NNG"][1:] == [0, 0]
+    sums = [sum(row) for row in found["counts"]]
+    assert sums == sorted(sums, reverse=True) and sum(sums) < sum(
+        len(item["morphemes"]) for item in items["train"]
+    )
+
+
+def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, tmp_path, capsys):
+    """Killed while the first network learns, and again, in this process, in the second."""
+    output = tmp_path / "모델"
+    command = ["train", str(prepared["train"]), "--output", str(output), *arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "korean_nlp", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("[CNN] 2/3"):
+            process.send_signal(signal.SIGKILL)  # no chance to tidy up
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    histories = model_folder.read_about(output / model_folder.STATE)["histories"]
+    assert list(histories) == ["cnn"] and len(histories["cnn"]) == 2
+    assert main(["predict", str(output)]) == 1
+    assert "학습이 끝나지 않았으니" in capsys.readouterr().err
+    assert main([*command, "--seed", "1"]) == 1
+    assert "다른 설정으로 하던 학습이 있으니" in capsys.readouterr().err
+
+    def stop(line):
+        if line.startswith("[Bi-LSTM] 1/3"):
+            raise KeyboardInterrupt
+
+    chosen = model_folder.read_about(output / model_folder.STATE)["settings"]
+    with pytest.raises(KeyboardInterrupt):
+        training.train(prepared["train"], output, settings.Settings(**chosen), report=stop)
+    assert main(command) == 0
+    assert "마친 것: CNN 3에포크, Bi-LSTM 1에포크" in capsys.readouterr().out
+    for name in storage.FILES:
+        whole, resumed = trained / name, output / name
+        if name == storage.VOCABULARY:
+            assert whole.read_bytes() == resumed.read_bytes()
+            continue
+        for key, value in arrays(whole).items():
+            np.testing.assert_array_equal(arrays(resumed)[key], value, err_msg=f"{name} {key}")
+    one, other = storage.read_card(trained), storage.read_card(output)
+    assert one["history"] == other["history"] and one["models"] == other["models"]
+
+
+def test_a_finished_model_and_one_of_other_data_are_kept(prepared, arguments, trained, capsys, tmp_path):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    command = ["train", str(prepared["train"]), "--output", str(trained), *arguments]
+    assert main(command) == 1 and "학습을 마친 모델이 있으니" in capsys.readouterr().err
+    command[1] = str(tmp_path / "없음")
+    assert main([*command, "--restart"]) == 1 and "prepare를 마친 글이 없으니" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in trained.iterdir()}
+
+
+def test_damage_is_said(trained, tmp_path, capsys):
+    for name in (model_folder.CARD, *storage.FILES):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    card = storage.read_card(tmp_path)
+    for name, kind in (("cnn.npz", "cnn"), ("baseline.npz", "baseline"), (storage.VOCABULARY, "lstm")):
+        os.truncate(tmp_path / name, 100)
+        with pytest.raises(StudyError, match="저장한 때와 다르니"):
+            storage.load(tmp_path, card, kind)
+    training.clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_shard_is_said_before_anything_is_given_up(items, save_records, trained, tmp_path, capsys):
+    folder = save_records(tmp_path / "글", items["test"])
+    shard = records.paths(folder, records.read_manifest(folder))[0]
+    os.truncate(shard, shard.stat().st_size - 1)
+    output = tmp_path / "모델"
+    output.mkdir()
+    (output / model_folder.CARD).write_text("{}")
+    assert main(["train", str(folder), "--output", str(output), "--restart"]) == 1
+    assert "저장한 때와 다르니" in capsys.readouterr().err and (output / model_folder.CARD).exists()
+
+
+def test_a_loss_that_is_no_number(prepared, tmp_path):
+    wild = settings.Settings(rate=1e30, epochs=2, batch=16)
+    with pytest.raises(StudyError, match="손실이 수가 아니게 되었으니 --rate를 줄이고"):
+        training.train(prepared["train"], tmp_path, wild, report=[].append)
+    assert not (tmp_path / model_folder.CARD).exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "done"),
+    [
+        ([], False),
+        ([3, 2, 1], False),
+        ([1, 2, 2], True),
+        ([1, 2], False),
+        ([3, 2, 1, 0], True),
+        ([2, 2, 2], True),
+    ],
+)
+def test_early_stopping(losses, done):
+    history = [{"val_loss": loss} for loss in losses]
+    assert training.over(history, epochs=4, patience=2) is done
+
+
+def test_the_threshold_lets_the_share_through():
+    random = np.random.default_rng(0)
+    for count in (1, 7, 10, 100):
+        highest = random.uniform(0.5, 1, count)
+        answers = np.stack([highest, 1 - highest], axis=1)
+        for coverage in (0.01, 0.3, 0.9, 1.0):
+            found = training.threshold(answers, coverage)
+            assert (highest >= found).mean() >= coverage
+            assert (highest > found).mean() < coverage  # A larger one would not.
+
+
+def test_a_state_of_other_texts_is_not_gone_on_from(prepared, tmp_path):
+    about = {"settings": settings.Settings().as_json(), "fingerprint": "", "histories": {}}
+    model_folder.write_npz(tmp_path / model_folder.STATE, [], about=json.dumps(about))
+    with pytest.raises(StudyError, match="prepare한 글이 중단한 때와 다르니"):
+        training.train(prepared["train"], tmp_path, settings.Settings(), report=[].append)
