@@ -14,8 +14,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 
 from korean_nlp import records, storage
 from korean_nlp.baseline import macro_f1
-from korean_nlp.cleaning import VERSION, clean
-from korean_nlp.morphemes import Tagger
+from korean_nlp.cleaning import clean
 from tf_study import cli, model_folder
 from tf_study.data import nsmc
 from tf_study.errors import StudyError
@@ -234,7 +233,7 @@ def _read(folder: Path, card: dict) -> list[dict]:
             f"{folder}의 형태소 분석기가 모델과 다르니 {wanted['tagger']['name']} {wanted['tagger']['version']}(으)로 "
             "prepare를 다시 실행하세요."
         )
-    if manifest["settings"].get("cleaning") != wanted["settings"].get("cleaning"):
+    if manifest["settings"]["cleaning"] != wanted["settings"]["cleaning"]:
         raise StudyError(f"{folder}을(를) 다듬은 방식이 모델과 다르니 prepare를 다시 실행하세요.")
     return list(records.read(folder))
 
@@ -259,26 +258,8 @@ def _outside(folder: Path | None, card: dict) -> tuple[list[dict], str]:
             raise StudyError(f"{folder}에 글이 없으니 글이 있는 폴더를 주세요.")
         return items, str(folder)
     texts = nsmc(train=1, test=REVIEWS)[1][0]
-    morphemes = tagger(card).tag([clean(text) for text in texts])
+    morphemes = storage.tagger(card).tag([clean(text) for text in texts])
     return [{"text": text, "morphemes": row} for text, row in zip(texts, morphemes, strict=True)], "리뷰"
-
-
-def tagger(card: dict) -> Tagger:
-    """Return the analyser that a model was trained with.
-
-    Raises:
-        StudyError: if it, or what cleans the texts, is another one by now.
-    """
-    wanted, cleaning = card["data"]["tagger"], card["data"]["settings"].get("cleaning", VERSION)
-    found = Tagger(wanted["name"])
-    if found.version != wanted["version"]:
-        raise StudyError(
-            f"모델은 {wanted['name']} {wanted['version']}(으)로 배웠는데 여기에는 {found.version}이(가) 있으니 그 버전을 "
-            "설치하거나 prepare와 train을 다시 실행하세요."
-        )
-    if cleaning != VERSION:
-        raise StudyError("글을 다듬는 방식이 모델을 학습한 때와 다르니 prepare와 train을 다시 실행하세요.")
-    return found
 
 
 def _tables(found: dict) -> str:

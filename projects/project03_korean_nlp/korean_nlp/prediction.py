@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from korean_nlp import evaluation, reading, storage
+from korean_nlp import reading, storage
 from korean_nlp.cleaning import clean
 from korean_nlp.models import Classifier
 from tf_study import cli
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> None:
     card = storage.read_card(options.model)
     kind = options.kind or card["best"]
     found = card["models"][kind]["threshold"] if options.threshold is None else options.threshold
+    tag = storage.tagger(card).tag if kind != "baseline" else lambda texts: [[] for _ in texts]
     classifier = storage.load(options.model, card, kind)
-    tag = evaluation.tagger(card).tag if kind != "baseline" else lambda texts: [[] for _ in texts]
     with _opened(options.input) as source:
         lines = read(source, _is_json(options.input), options.text_column)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from korean_nlp import baseline, models
+from korean_nlp import baseline, cleaning, models, morphemes
 from korean_nlp.dataset import Vocabulary
 from tf_study import cli, model_folder
 from tf_study.errors import StudyError
@@ -55,6 +55,24 @@ def load(folder: Path, card: dict, kind: str) -> models.Classifier:
     model = models.build(kind, len(vocabulary), len(card["classes"]), card["settings"])
     model_folder.load_weights(model, folder, card, f"{kind}.npz")
     return models.Network(model, vocabulary, card["settings"]["limit"])
+
+
+def tagger(card: dict) -> morphemes.Tagger:
+    """Return the analyser that a model was trained with.
+
+    Raises:
+        StudyError: if it, or what cleans the texts, is another one by now.
+    """
+    wanted = card["data"]["tagger"]
+    found = morphemes.version(wanted["name"])
+    if found != wanted["version"]:
+        raise StudyError(
+            f"모델은 {wanted['name']} {wanted['version']}(으)로 배웠는데 여기에는 {found}이(가) 있으니 그 버전을 "
+            "설치하거나 prepare와 train을 다시 실행하세요."
+        )
+    if card["data"]["settings"]["cleaning"] != cleaning.VERSION:
+        raise StudyError("글을 다듬는 방식이 모델을 학습한 때와 다르니 prepare와 train을 다시 실행하세요.")
+    return morphemes.Tagger(wanted["name"])
 
 
 def _checked(folder: Path, card: dict, name: str) -> Path:

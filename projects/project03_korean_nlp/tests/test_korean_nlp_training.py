@@ -52,34 +52,29 @@ def test_the_vocabulary_counts_by_topic(trained, items):
 
 
 def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, tmp_path, capsys):
-    """Killed while the first network learns, and again, in this process, in the second."""
+    """Killed in the second network, when the first is finished."""
     output = tmp_path / "모델"
     command = ["train", str(prepared["train"]), "--output", str(output), *arguments]
     process = subprocess.Popen(
         [sys.executable, "-m", "korean_nlp", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     for line in process.stdout:
-        if line.startswith("[CNN] 2/3"):
+        if line.startswith("[Bi-LSTM] 1/3"):
             process.send_signal(signal.SIGKILL)  # no chance to tidy up
             break
     process.stdout.close()
     assert process.wait() == -signal.SIGKILL
     histories = model_folder.read_about(output / model_folder.STATE)["histories"]
-    assert list(histories) == ["cnn"] and len(histories["cnn"]) == 2
+    assert list(histories) == ["cnn", "lstm"] and 1 <= len(histories["lstm"]) < 3
     assert main(["predict", str(output)]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
     assert main([*command, "--seed", "1"]) == 1
     assert "다른 설정으로 하던 학습이 있으니" in capsys.readouterr().err
-
-    def stop(line):
-        if line.startswith("[Bi-LSTM] 1/3"):
-            raise KeyboardInterrupt
-
-    chosen = model_folder.read_about(output / model_folder.STATE)["settings"]
-    with pytest.raises(KeyboardInterrupt):
-        training.train(prepared["train"], output, settings.Settings(**chosen), report=stop)
+    first = (output / "cnn.npz").read_bytes()
     assert main(command) == 0
-    assert "마친 것: CNN 3에포크, Bi-LSTM 1에포크" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"마친 것: CNN 3에포크, Bi-LSTM {len(histories['lstm'])}에포크" in out and "[CNN]" not in out
+    assert (output / "cnn.npz").read_bytes() == first
     for name in storage.FILES:
         whole, resumed = trained / name, output / name
         if name == storage.VOCABULARY:
