@@ -40,7 +40,7 @@ def run(told: dict, options: PipelineOptions) -> dict:
     """Run the pipeline, write the manifest and return it.
 
     Args:
-        told: ``sources``, ``settings``, ``tagger``, ``output``.
+        told: ``sources``, ``settings``, ``tagger``, ``output``, ``restart``.
         options: of Beam.
 
     Raises:
@@ -51,6 +51,7 @@ def run(told: dict, options: PipelineOptions) -> dict:
     columns = reading.Columns(**chosen["columns"])
     for file in files:  # A wrong column is said here, not by a worker.
         next(reading.read(file, columns, opened), None)
+    _start_over(output, told["restart"])
     names = {part: f"{output}/{part}" for part in (steps.BAD, steps.DUPLICATES)} | {
         "the shards": f"{output}/.shards.jsonl"
     }
@@ -94,9 +95,25 @@ def run(told: dict, options: PipelineOptions) -> dict:
         chosen, [file.name for file in files], told["tagger"], shards, len(bad), len(dropped)
     )
     if not found["records"]:
-        raise StudyError(steps.nothing(files, len(bad)))
+        raise StudyError(steps.nothing(files))
     _write(f"{output}/{records.MANIFEST}", records.as_text(found).encode())
     return found
+
+
+def _start_over(output: str, restart: bool) -> None:
+    """Empty a folder of an earlier run, the manifest first: without it, it is no finished folder.
+
+    Raises:
+        StudyError: if it holds a finished one and is not to be made again.
+    """
+    manifest = f"{output}/{records.MANIFEST}"
+    if FileSystems.exists(manifest):
+        if not restart:
+            raise StudyError(steps.finished(output))
+        FileSystems.delete([manifest])
+    (found,) = FileSystems.match([f"{output}/{records.SHARDS}"])
+    if found.metadata_list:
+        FileSystems.delete([shard.path for shard in found.metadata_list])
 
 
 def _read(columns: reading.Columns, file: reading.Source) -> Iterator:

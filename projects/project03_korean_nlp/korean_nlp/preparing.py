@@ -11,10 +11,12 @@ import json
 import mmap
 import os
 import shutil
+import tempfile
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +76,8 @@ def prepare(options: argparse.Namespace) -> tuple[dict, float, list[dict]]:
                 tasks = [task for task in items.tasks(folder, work) if task["number"] not in finished]
                 workers.ready()
                 ready, made = time.perf_counter(), []
-                with tqdm(
-                    None, "형태소", items.kept - _count(finished.values()), unit="글", disable=None
-                ) as bar:
+                left = items.kept - sum(shard["records"] for shard in finished.values())
+                with tqdm(None, "형태소", left, unit="글", disable=None) as bar:
                     for news in workers.run(_make_shard, tasks):
                         if isinstance(news, int):
                             bar.update(news)
@@ -132,9 +133,7 @@ def processes(options: argparse.Namespace) -> int:
 def refuse(folder: Path, restart: bool) -> None:
     """Raise a StudyError if a folder holds a finished run and is not to be made again."""
     if not restart and (folder / records.MANIFEST).exists():
-        raise StudyError(
-            f"{folder}에 prepare를 마친 글이 있으니 다른 폴더를 주거나 --restart로 다시 만드세요."
-        )
+        raise StudyError(steps.finished(str(folder)))
 
 
 def clear(folder: Path) -> None:
@@ -165,16 +164,12 @@ def table(found: dict) -> str:
 
 def compare(options: argparse.Namespace) -> str:
     """Return a table of what each analyser does with the first texts."""
-    import tempfile
-
-    texts: list[str] = []
     with tempfile.TemporaryDirectory() as name:
-        for source in sources.gather(options.sources, options.part, options.encoding, Path(name)):
-            for item in reading.read(source, columns(options)):
-                if "text" in item and (text := cleaning.clean(item["text"])) and len(texts) < options.compare:
-                    texts.append(text)
+        files = sources.gather(options.sources, options.part, options.encoding, Path(name))
+        items = (item for item in steps.read_all(files, columns(options)) if "text" in item)
+        texts = [cleaning.clean(item["text"]) for item in islice(items, options.compare)]
     if not texts:
-        raise StudyError("읽을 수 있는 글이 하나도 없으니 자료를 확인하세요.")
+        raise StudyError(steps.nothing(files))
     rows = [("분석기", "시작 CPU초", "글/CPU초", "형태소/글", "태그", "어떤 것", "태그의 이름")]
     examples = []
     with tempfile.TemporaryDirectory() as name, cli.locked(Path(name) / LOCK, "") as lock:
@@ -244,8 +239,8 @@ def _read(options: argparse.Namespace, chosen: dict, work: Path) -> Items:
 
     path = work / "items.jsonl"
     with open(path, "wb") as kept, open(work / BAD, "w", encoding="utf-8") as aside:
-        bar = tqdm(None, "읽기", unit="글", disable=None, leave=False)
-        for item in bar_over(bar, steps.read_all(files, columns(options))):
+        items = steps.read_all(files, columns(options))
+        for item in tqdm(items, "읽기", unit="글", disable=None, leave=False):
             if "reason" in item:
                 bad += 1
                 aside.write(steps.as_line(item))
@@ -263,9 +258,9 @@ def _read(options: argparse.Namespace, chosen: dict, work: Path) -> Items:
         if waiting:
             look()
     if not ends:
-        raise StudyError(steps.nothing(files, bad))
+        raise StudyError(steps.nothing(files))
     stops = np.frombuffer(ends, np.uint64)
-    places = np.stack([np.concatenate([stops[:0], np.zeros(1, np.uint64), stops[:-1]]), stops], 1)
+    places = np.stack([np.append(np.zeros(1, np.uint64), stops[:-1]), stops], 1)
     dropped: dict[int, int] = {}
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
 
@@ -293,14 +288,6 @@ def _read(options: argparse.Namespace, chosen: dict, work: Path) -> Items:
         bad,
         len(dropped),
     )
-
-
-def bar_over(bar: tqdm, items: Iterable) -> Iterator:
-    """Yield the items while the bar counts them."""
-    with bar:
-        for item in items:
-            bar.update()
-            yield item
 
 
 # Shards
@@ -351,7 +338,3 @@ def _make_shard(tagger: morphemes.Tagger, task: dict) -> Iterator[int | dict]:
     cli.write(task["file"], lambda part: part.write_bytes(content))
     cli.write_text(task["told"], json.dumps(told, ensure_ascii=False))
     yield told | {"cpu": time.process_time() - begun}
-
-
-def _count(shards: Iterable[dict]) -> int:
-    return sum(shard["records"] for shard in shards)

@@ -49,7 +49,12 @@ def duplicate(later: dict, earlier: dict) -> dict:
     return shown | {"like": earlier["id"], "like_text": earlier["text"], "like_label": earlier["label"]}
 
 
-def nothing(files: list[reading.Source], bad: int) -> str:
+def nothing(files: list[reading.Source]) -> str:
     """Return what is said when no text could be read."""
     names = ", ".join(file.name for file in files)
-    return f"{names}에서 쓸 수 있는 글을 찾지 못했으니 형식과 --text-column, --encoding을 확인하세요 (쓸 수 없는 줄 {bad:,}개)."
+    return f"{names}에서 쓸 수 있는 글을 찾지 못했으니 형식과 --text-column, --encoding을 확인하세요."
+
+
+def finished(folder: str) -> str:
+    """Return what is said of a folder that holds a finished run."""
+    return f"{folder}에 prepare를 마친 글이 있으니 다른 폴더를 주거나 --restart로 다시 만드세요."

@@ -19,6 +19,7 @@ from korean_nlp import preparing, reading, sources
 from tf_study import cli
 from tf_study.errors import StudyError
 
+CLOUD = "DataflowRunner"
 # As a module of that name, which workers find, and not as __main__; without what Beam's import warns of.
 START = (
     "import logging, sys; logging.getLogger().setLevel(logging.ERROR); "
@@ -46,13 +47,17 @@ def submit(options: argparse.Namespace) -> dict:
     Raises:
         StudyError: if there is no Beam, something cannot be read or written, or the pipeline fails.
     """
+    here = [name for name in (*options.sources, options.output) if not is_address(name)]
+    if options.runner == CLOUD and here:
+        raise StudyError(
+            f"{CLOUD}의 컴퓨터들은 여기의 파일을 보지 못하니 {here[0]} 대신 gs://로 시작하는 주소를 주세요."
+        )
     program = python(options.beam_python)
     if is_address(options.output):
         with tempfile.TemporaryDirectory() as work:
             return _run(program, options, Path(work))
     folder = Path(options.output)
     with cli.locked(folder / preparing.LOCK, "다른 프로세스가 이 폴더에 쓰고 있어 끝나기를 기다립니다."):
-        preparing.refuse(folder, options.restart)
         work = folder / preparing.WORK
         shutil.rmtree(
             work, ignore_errors=True
@@ -79,6 +84,7 @@ def _run(program: Path, options: argparse.Namespace, work: Path) -> dict:
         "settings": preparing.settings(options),
         "tagger": preparing.tagger(options),
         "output": options.output if is_address(options.output) else str(Path(options.output).absolute()),
+        "restart": options.restart,
         "result": str(work / "result.json"),
     }
     config = work / "beam.json"

@@ -27,10 +27,7 @@ Report = Callable[[str], None]
 def run(options: argparse.Namespace) -> None:
     """Train what the command line asks for and say how good each model is on what was held out."""
     chosen = settings.choose(options)
-    if options.restart:
-        records.read_manifest(options.data)  # What is there is only given up for data that can be read.
-        clear(options.output)
-    card = train(options.data, options.output, chosen, report=lambda line: print(line, flush=True))
+    card = train(options.data, options.output, chosen, options.restart, lambda line: print(line, flush=True))
     rows = [("모델", "검증 macro-F1", "검증 정확도", "기타의 임곗값")]
     for kind, found in card["models"].items():
         rows.append(
@@ -50,12 +47,15 @@ def clear(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def train(data: Path, output: Path, settings: Settings, report: Report = print) -> dict:
+def train(
+    data: Path, output: Path, settings: Settings, restart: bool = False, report: Report = print
+) -> dict:
     """Train all models, or go on with an interrupted training, and write the finished folder.
 
     Args:
         data: folder of ``prepare``.
         output: folder of the models, made when missing.
+        restart: give up what is there, once the data has proved to be something to learn from.
         report: called with each line of progress.
 
     Returns:
@@ -67,10 +67,13 @@ def train(data: Path, output: Path, settings: Settings, report: Report = print) 
     """
     manifest = records.read_manifest(data)
     fingerprint = model_folder.digest(data / records.MANIFEST)
-    model_folder.check_output(output, settings.as_json(), fingerprint, "prepare한 글이")
+    if not restart:
+        model_folder.check_output(output, settings.as_json(), fingerprint, "prepare한 글이")
     seed_everything(settings.seed)
     files = records.paths(data, manifest)
     survey = dataset.survey(files, settings)
+    if restart:
+        clear(output)
     vocabulary = survey.vocabulary(settings.vocabulary)
     report(_summary(survey, vocabulary))
     state = output / model_folder.STATE

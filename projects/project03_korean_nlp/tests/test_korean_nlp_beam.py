@@ -76,17 +76,14 @@ def test_the_same_folder(run, beam, sources, tmp_path):
     assert status == 1 and "prepare를 마친 글이 있으니" in err
 
 
-def test_what_cannot_be_read_is_one_sentence(run, beam, tmp_path):
+def test_what_fails_is_one_sentence(run, beam, tmp_path):
     (tmp_path / "a.csv").write_text("Q,A\n1,2\n", encoding="utf-8")
-    (tmp_path / "b.txt").write_text("\u200b\n", encoding="utf-8")
-    for name, sentence in (("a.csv", "--text-column으로 알려 주세요"), ("b.txt", "글을 찾지 못했으니")):
-        status, out, err = run(
-            "prepare", tmp_path / name, "--output", tmp_path / "c", "--runner", "DirectRunner"
-        )
-        assert status == 1 and out == "" and sentence in err and len(err.splitlines()) == 1
-        assert not (tmp_path / "c" / "manifest.json").exists()
-    status, _, err = run("prepare", tmp_path / "b.txt", "--output", tmp_path / "c", "--runner", "NoRunner")
-    assert status == 1 and "NoRunner이(가) 끝까지 처리하지 못했으니" in err
+    given = ("prepare", tmp_path / "a.csv", "--output", tmp_path / "c", "--runner")
+    status, out, err = run(*given, "DirectRunner")
+    assert status == 1 and out == "" and "--text-column으로 알려 주세요" in err and len(err.splitlines()) == 1
+    status, _, err = run(*given, "NoRunner", "--text-column", "Q")
+    assert status == 1 and err.splitlines()[-1].startswith("Beam의 NoRunner이(가) 끝까지 처리하지 못했으니")
+    assert not (tmp_path / "c" / "manifest.json").exists() and not (tmp_path / "c" / ".work").exists()
 
 
 def test_without_beam(run, tmp_path):
@@ -103,3 +100,8 @@ def test_without_beam(run, tmp_path):
         missing,
     )
     assert status == 1 and "make beam으로 설치하거나" in err and not (tmp_path / "c").exists()
+
+
+def test_other_computers_do_not_see_this_one(run, tmp_path):
+    status, _, err = run("prepare", "embedded", "--output", "gs://bucket/a", "--runner", "DataflowRunner")
+    assert status == 1 and "embedded 대신 gs://로 시작하는 주소를 주세요" in err

@@ -16,8 +16,8 @@ HARD = ["", " ", "😀 좋다 𠀀", "ㅋㅋ!!", "URL EMAIL", "가" * 120, "a/b"
         ("komoran", ["물가/NNG", "가/JKS", "오르/VV", "았/EP", "다/EC"]),
     ],
 )
-def test_analysers(name, first):
-    tagger = morphemes.Tagger(name)
+def test_analysers(name, first, kiwi):
+    tagger = kiwi if name == "kiwi" else morphemes.Tagger(name)
     found = tagger.tag(["물가가 올랐다", *HARD])
     assert found[0] == first and found[1] == found[2] == []
     assert all("/" in morpheme for text in found for morpheme in text)

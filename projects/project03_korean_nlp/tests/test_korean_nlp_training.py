@@ -75,15 +75,20 @@ def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, 
     out = capsys.readouterr().out
     assert f"마친 것: CNN 3에포크, Bi-LSTM {len(histories['lstm'])}에포크" in out and "[CNN]" not in out
     assert (output / "cnn.npz").read_bytes() == first
-    for name in storage.FILES:
-        whole, resumed = trained / name, output / name
-        if name == storage.VOCABULARY:
-            assert whole.read_bytes() == resumed.read_bytes()
-            continue
-        for key, value in arrays(whole).items():
-            np.testing.assert_array_equal(arrays(resumed)[key], value, err_msg=f"{name} {key}")
+    assert (output / storage.VOCABULARY).read_bytes() == (trained / storage.VOCABULARY).read_bytes()
+    # Sums of float32 are rounded otherwise in another process, where arrays are aligned otherwise. What is forgotten
+    # shows far above it: without the optimizer's state the weights differ by the learning rate, 0.01.
+    for kind in storage.KINDS:
+        whole, resumed = arrays(trained / f"{kind}.npz"), arrays(output / f"{kind}.npz")
+        assert set(whole) == set(resumed)
+        for key, value in whole.items():
+            np.testing.assert_allclose(resumed[key], value, rtol=0, atol=1e-3, err_msg=f"{kind} {key}")
     one, other = storage.read_card(trained), storage.read_card(output)
-    assert one["history"] == other["history"] and one["models"] == other["models"]
+    for kind in models.NETWORKS:
+        pairs = zip(one["history"][kind], other["history"][kind], strict=True)
+        assert all(mine == pytest.approx(theirs, abs=1e-3) for mine, theirs in pairs)
+    for kind in storage.KINDS:
+        assert other["models"][kind]["threshold"] == pytest.approx(one["models"][kind]["threshold"], abs=1e-3)
 
 
 def test_a_finished_model_and_one_of_other_data_are_kept(prepared, arguments, trained, capsys, tmp_path):
@@ -107,7 +112,9 @@ def test_damage_is_said(trained, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_shard_is_said_before_anything_is_given_up(items, save_records, trained, tmp_path, capsys):
+def test_nothing_is_given_up_for_data_that_cannot_be_learnt_from(
+    items, save_records, trained, tmp_path, capsys
+):
     folder = save_records(tmp_path / "글", items["test"])
     shard = records.paths(folder, records.read_manifest(folder))[0]
     os.truncate(shard, shard.stat().st_size - 1)
@@ -116,6 +123,9 @@ def test_a_damaged_shard_is_said_before_anything_is_given_up(items, save_records
     (output / model_folder.CARD).write_text("{}")
     assert main(["train", str(folder), "--output", str(output), "--restart"]) == 1
     assert "저장한 때와 다르니" in capsys.readouterr().err and (output / model_folder.CARD).exists()
+    alike = save_records(tmp_path / "하나", [item | {"label": "하나"} for item in items["test"]])
+    assert main(["train", str(alike), "--output", str(output), "--restart"]) == 1
+    assert "주제가 1개뿐이니" in capsys.readouterr().err and (output / model_folder.CARD).exists()
 
 
 def test_a_loss_that_is_no_number(prepared, tmp_path):
