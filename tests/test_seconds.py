@@ -31,7 +31,9 @@ TRAINING_LECTURES: dict[str, str] = {
     "chapter15_alignment_rlhf/03_rlhf_pipeline_overview.ipynb": "보상 모델 아홉 개와 PPO",
     "chapter15_alignment_rlhf/04_dpo_and_preference_learning.ipynb": "예절을 배우는 봇 여섯 개",
     "chapter15_alignment_rlhf/05_constitutional_ai_and_rlaif.ipynb": "방어마다의 봇",
+    "chapter16_sparse_attention/01_deepseek_v3_fp8_training.ipynb": "FP8로 배우는 Llama 아홉 개",
     "chapter16_sparse_attention/03_linear_attention_and_hybrids.ipynb": "기억을 시험하는 작은 모델들",
+    "chapter16_sparse_attention/04_long_context_and_sparse_attn.ipynb": "바늘을 찾는 모델과 싱크의 대조군",
     "chapter17_diffusion_transformers/01_from_unet_to_dit.ipynb": "크기와 패치가 다른 DiT 여섯 개",
     "chapter17_diffusion_transformers/03_dit_conditioning_and_adaln.ipynb": "조건을 넣는 방법마다의 DiT",
 }

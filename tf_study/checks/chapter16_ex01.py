@@ -342,7 +342,7 @@ def _expect_graph(answer, folded: bool) -> None:
     )
 
 
-@problem("펼쳐서 어텐션", minutes=10)
+@problem("펼쳐서 어텐션", minutes=15)
 def naive(answer):
     """Prompts and later tokens, parts of equal and unequal sizes, scores that overflow an exponential."""
     _expect_attention(answer, default_rng(1614), folded=False)

@@ -209,7 +209,7 @@ def recurrent(answer):
 # -- products of matrices ------------------------------------------------------------------------------
 
 
-@problem("행렬 곱 한 번으로", minutes=10)
+@problem("행렬 곱으로", minutes=10)
 def parallel(answer):
     """No axis in front, two and three; one token; equal to the loop; gradients pass."""
     rng = default_rng(1624)

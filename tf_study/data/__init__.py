@@ -32,6 +32,7 @@ from tf_study.data.texts import (
     instructions_ko,
     nsmc,
     preferences_ko,
+    reviews_ko,
     topics_ko,
 )
 from tf_study.data.traces import vllm_blocks
@@ -57,6 +58,7 @@ __all__ = [
     "moving_mnist",
     "nsmc",
     "preferences_ko",
+    "reviews_ko",
     "topics_ko",
     "vllm_blocks",
 ]

@@ -74,8 +74,13 @@ def nsmc(train: int | None = None, test: int | None = None, seed: int = 0) -> tu
         folder = fetch.locate("nsmc")
         splits = tuple(_read_nsmc(folder / name) for name in fetch.NSMC_FILES)
     else:
-        splits = _split(_embedded("texts/reviews_ko.tsv"))
+        splits = reviews_ko()
     return _choose(splits, train, test, seed)
+
+
+def reviews_ko() -> tuple[Texts, Texts]:
+    """Return the Korean reviews written for this curriculum, which :func:`nsmc` gives in the small profile alone."""
+    return _split(_embedded("texts/reviews_ko.tsv"))
 
 
 def topics_ko(train: int | None = None, test: int | None = None, seed: int = 0) -> tuple[Texts, Texts]:

@@ -50,13 +50,24 @@ def e5_small():
     Raises:
         StudyError: if the model is not here, see ``python main.py models``.
     """
+    return build(*read(store.path("e5_small"))), tokenizer()
+
+
+def build(sizes: dict, state: dict[str, gguf.Tensor], pieces: np.ndarray | None = None):
+    """Return the model that :func:`read` found.
+
+    Args:
+        sizes, state: its results; ``state`` is emptied.
+        pieces: numbers of the tokenizer's pieces that the model shall know, in their new order; ``None`` for all.
+    """
     import tensorflow as tf
     import transformers
 
     tf.keras.Model  # noqa: B018  Settles tf.keras on Keras 3; transformers' TensorFlow classes want Keras 2.
     from transformers.models.bert import modeling_tf_bert
 
-    sizes, state = read(store.path("e5_small"))
+    if pieces is not None:
+        sizes = sizes | {"vocab_size": len(pieces)}
     # Random numbers that are overwritten at once would cost seconds and a gigabyte.
     with mock.patch.object(modeling_tf_bert, "get_initializer", lambda _: "zeros"):
         model = transformers.TFBertModel(transformers.BertConfig(**sizes), add_pooling_layer=False)
@@ -65,10 +76,12 @@ def e5_small():
         *path, kind = variable.name.split(":")[0].split("/")[2:]
         path = ".".join(path).replace("layer_._", "layer.")
         value = state.pop(f"{path}.{KERAS.get(kind, kind)}").numpy()
+        if pieces is not None and path == "embeddings.word_embeddings":
+            value = value[pieces]
         variable.assign(value.T if kind == "kernel" else value)
     if state:
         raise RuntimeError(f"left over in the state dict: {sorted(state)}")
-    return model, tokenizer()
+    return model
 
 
 def tokenizer():

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,8 +119,8 @@ class Gateway:
             deltas = self._deltas(generation, asked, record, client)
             form = Chat(self.model, asked, record) if chat else Completion(self.model, asked, record)
             if not asked.stream:
-                return await _unless_gone(request, _whole(deltas, form))
-            first = await _unless_gone(request, anext(deltas))
+                return await serving.unless_gone(request, _whole(deltas, form))
+            first = await serving.unless_gone(request, anext(deltas))
             handed = True
             return Events(self, deltas, first, form)
         finally:
@@ -483,28 +483,6 @@ async def _whole(deltas: AsyncIterator[Delta], form: Completion) -> JSONResponse
         parts = [delta async for delta in deltas]
     tokens = tuple(token for part in parts for token in part.tokens)
     return JSONResponse(form.object("".join(part.text for part in parts), tokens, parts[-1].finish))
-
-
-async def _unless_gone(request: Request, work: Coroutine):
-    """Return what ``work`` returns, unless the client goes away first: then it is cancelled.
-
-    Starlette cancels nothing by itself while an answer has not begun.
-    """
-    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(_leave(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _leave(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _event(content: dict) -> str:
