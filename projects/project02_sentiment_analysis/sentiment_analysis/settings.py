@@ -29,10 +29,10 @@ class Settings:
     labels: int = 0
     tokens: int = 64
     batch: int = 32
-    epochs: tuple[int, int] = (8, 4)
+    epochs: tuple[int, int] = (2, 6)
     rates: tuple[float, float] = (1e-2, 1e-3)
     blocks: int = 2
-    pretraining: int = 300
+    pretraining: int = 0
     patience: int = 2
     duplicates: bool = False
     seed: int = 0
