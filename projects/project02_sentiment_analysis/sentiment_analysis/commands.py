@@ -32,7 +32,10 @@ def build_parser() -> cli.Parser:
     )
     command.add_argument("--blocks", type=int, metavar="N", help="미세 조정에서 배울 위쪽 블록의 수")
     command.add_argument(
-        "--pretraining", type=int, metavar="N", help="small 인코더를 사전 학습할 스텝의 수 (기본 300)"
+        "--pretraining",
+        type=int,
+        metavar="N",
+        help="small 인코더를 사전 학습할 스텝의 수 (기본 0, 하지 않음)",
     )
     command.add_argument("--patience", type=int, metavar="N", help="나아지지 않아도 기다릴 에포크")
     command.add_argument("--seed", type=int, metavar="N", help="나누기와 학습의 난수 시드")

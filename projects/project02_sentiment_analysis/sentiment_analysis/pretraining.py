@@ -1,4 +1,4 @@
-"""The encoder ``small``: the BERT of lecture 7.3, which learns its pieces and its Korean from the reviews themselves.
+"""The encoder ``small``: the BERT of lecture 7.3, which learns its pieces, and if asked its Korean, from the reviews.
 
 As there: WordPiece whose letters are numbered in order, so that the vocabulary is the same every time; masked language
 modelling with 40 % of the tokens chosen, 80/10/10, logits only where something is to be guessed.

@@ -21,18 +21,19 @@ class Settings:
     ``encoder``: of :data:`ENCODERS`. ``labels``: training reviews to learn from, as many of each class; 0 takes all.
     ``tokens``: of a review at most, with the two special ones. ``epochs``, ``rates``: the most epochs and the largest
     learning rate of the two stages, the head and then the upper blocks too. ``blocks``: how many of the encoder's
-    blocks learn in the second stage, the last ones. ``pretraining``: steps in which the encoder ``small`` learns Korean first. ``patience``: epochs to wait for a lower validation loss.
-    ``duplicates``: whether training reviews that are also test reviews are kept.
+    blocks learn in the second stage, the last ones. ``pretraining``: steps in which the encoder ``small``
+    learns Korean first; with 0 it starts from random weights. ``patience``: epochs to wait for a lower validation
+    loss. ``duplicates``: whether training reviews that are also test reviews are kept.
     """
 
     encoder: str = "small"
     labels: int = 0
     tokens: int = 64
     batch: int = 32
-    epochs: tuple[int, int] = (8, 4)
+    epochs: tuple[int, int] = (2, 6)
     rates: tuple[float, float] = (1e-2, 1e-3)
     blocks: int = 2
-    pretraining: int = 300
+    pretraining: int = 0
     patience: int = 2
     duplicates: bool = False
     seed: int = 0

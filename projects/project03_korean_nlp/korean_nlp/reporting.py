@@ -15,6 +15,7 @@ from tf_study.errors import StudyError
 
 TEMPLATE = Path(__file__).with_name("report.html")
 KEYWORDS, EXAMPLES = 10, 3
+OCCURRENCES = 2  # of a keyword in its topic at least: one may be chance
 MONTHS = 3  # Trends of fewer months are no trends.
 STRONG = 0.55  # From this share on, a cell's ground asks for the other colour of letters.
 OTHER = "기타"
@@ -230,7 +231,7 @@ def _keywords(found: Survey) -> str:
     scores = keywords.log_odds({topic: found.words[topic] for topic in found.topics})
     parts = []
     for topic, words in scores.items():
-        kept = [(word, score, count) for word, score, count in words[:KEYWORDS] if score > 0]
+        kept = [row for row in words if row[1] > 0 and row[2] >= OCCURRENCES][:KEYWORDS]
         if kept:
             rows = [
                 (word.rpartition("/")[0], score, f"{score:.1f} ({count:,}번)") for word, score, count in kept
@@ -240,7 +241,8 @@ def _keywords(found: Survey) -> str:
         return ""
     text = (
         "다른 주제보다 그 주제에 유난히 많이 나오는 형태소입니다. 막대는 로그 오즈비의 z 점수이고, 괄호 안은 나온 "
-        "횟수입니다. 드문 형태소가 우연히 앞서지 않게 모든 주제의 빈도를 사전 분포로 두었습니다(Monroe 외, 2008)."
+        "횟수입니다. 드문 형태소가 우연히 앞서지 않게 모든 주제의 빈도를 사전 분포로 두고(Monroe 외, 2008), 그 주제에 "
+        f"{OCCURRENCES}번 이상 나온 것만 보입니다."
     )
     return section("주제마다의 키워드", text, f'<div class="two">{"".join(parts)}</div>')
 

@@ -18,6 +18,7 @@ YNAT_FILES = {
     "test": "ynat-v1.1_dev.json",
 }  # in the benchmark's own repository
 YNAT_SPLITS = {"train": "train", "test": "validation"}  # on the hub; the test set's labels are not published
+HUB_TIMEOUT = 10.0  # seconds in which the hub says whether it is there
 
 
 def gather(given: list[str], part: str, encoding: str | None, folder: Path) -> list[reading.Source]:
@@ -99,13 +100,11 @@ def _ynat(part: str) -> Iterator[dict]:
             return
     here = f"{YNAT_FILES[part]} 파일을 {fetch.DATA_VARIABLE} 폴더에 두세요"
     try:
-        from datasets import load_dataset
+        rows = _from_hub(YNAT_SPLITS[part])
     except ModuleNotFoundError:
         raise StudyError(
             f"KLUE-YNAT을 받는 datasets 패키지가 없으니 make advanced로 설치하거나 {here}."
         ) from None
-    try:
-        rows = load_dataset("klue", "ynat", split=YNAT_SPLITS[part])
     except (OSError, ValueError) as error:  # The network's errors and the hub's own are of these kinds.
         raise StudyError(
             f"KLUE-YNAT을 허브에서 받지 못했으니({type(error).__name__}) 인터넷 연결을 확인하거나 {here}."
@@ -117,3 +116,22 @@ def _ynat(part: str) -> Iterator[dict]:
             "label": YNAT_NAMES[row["label"]],
             "date": row["date"],
         }
+
+
+def _from_hub(split: str):
+    """Return KLUE-YNAT's rows from the hub, or from what ``datasets`` kept of it if the hub cannot be reached.
+
+    The hub is asked once before: ``load_dataset`` would ask six times, with two lines in English each, for 20 seconds.
+    """
+    import datasets
+    from huggingface_hub import HfApi
+
+    before = datasets.config.HF_HUB_OFFLINE
+    try:
+        HfApi().dataset_info("klue", timeout=HUB_TIMEOUT)
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = True
+    try:
+        return datasets.load_dataset("klue", "ynat", split=split)
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before

@@ -250,6 +250,7 @@ def test_ynat_from_the_hub(tmp_path, monkeypatch):
         return [row]
 
     monkeypatch.delenv("TF_STUDY_DATA", raising=False)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *names, **more: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     (item,) = gathered(["ynat"], tmp_path / "work")
     assert (item["text"], item["label"], item["date"]) == ("제목", "정치", "2016-06-30")
@@ -260,3 +261,23 @@ def test_ynat_from_the_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(StudyError, match="허브에서 받지 못했으니.ConnectionError"):
         gathered(["ynat"], tmp_path / "work")
+
+
+def test_a_hub_that_is_not_there_is_asked_once(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="datasets는 make advanced가 설치합니다.")
+    asked = []
+
+    def away(*names, **more):
+        asked.append(more["timeout"])
+        raise ConnectionError
+
+    monkeypatch.delenv("TF_STUDY_DATA", raising=False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", away)
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.hf_hub_download", lambda *names, **more: pytest.fail("asked again")
+    )
+    with pytest.raises(StudyError, match="허브에서 받지 못했으니.ConnectionError"):
+        gathered(["ynat"], tmp_path / "work")
+    assert asked == [sources.HUB_TIMEOUT] and datasets.config.HF_HUB_OFFLINE is False

@@ -34,6 +34,16 @@ def test_a_word_that_occurs_once_does_not_lead():
     assert words.index("은행/NNG") < words.index("수출/NNG")
 
 
+def test_a_keyword_occurs_at_least_twice():
+    found = reporting.Survey(counts=Counter(경제=1, 정치=1))
+    found.words["경제"].update({f"한번{number}/NNG": 1 for number in range(20)} | {"두번/NNG": 2})
+    found.words["정치"].update({"국회/NNG": 9})
+    page = reporting._keywords(found)
+    assert "두번" in page and "국회" in page and "한번" not in page
+    del found.words["경제"]["두번/NNG"]
+    assert "<h3>경제</h3>" not in reporting._keywords(found)
+
+
 def test_without_another_topic_there_is_nothing_typical():
     assert keywords.log_odds({"경제": WORDS["경제"]}) == {"경제": []}
     assert keywords.log_odds({"경제": Counter(), "정치": Counter()}) == {"경제": [], "정치": []}
