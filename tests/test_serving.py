@@ -258,6 +258,19 @@ def test_too_large_is_said_to_a_client_that_still_sends(port, line, headers, bod
     assert (got, sentence) == (status, serving.SENTENCES[status])
 
 
+def test_a_body_does_not_wait_for_the_confirmation_of_its_head(port):
+    seconds = []
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for _ in range(21):
+        begin = time.perf_counter()
+        connection.request("GET", "/health")
+        assert connection.getresponse().read() == b'"ok"'
+        seconds.append(time.perf_counter() - begin)
+    connection.close()
+    # Linux confirms after 40 ms at the earliest, once a connection has exchanged a few messages.
+    assert sorted(seconds)[10] < 0.035
+
+
 def test_body_without_a_length(port):
     with connect(port) as connection:
         body = OPENING + b'; filename="a"\r\n\r\n' + bytes(5 * 2**20)

@@ -171,7 +171,7 @@ def table(folder: Path, forms: Collection[str], reviews: dataset.Reviews) -> str
             f"{np.mean(answers == first):.3f}",
             f"{1000 * cost:.1f}",
         ))  # fmt: skip
-    head = f"형식 비교 (테스트 리뷰 {len(reviews)}개를 하나씩, 일치는 {forms[0]}와 같은 답의 비율)"
+    head = f"형식 비교 (테스트 리뷰 {len(reviews)}개를 하나씩, 일치는 첫 줄과 같은 답의 비율)"
     return f"{head}\n{cli.table(rows)}"
 
 

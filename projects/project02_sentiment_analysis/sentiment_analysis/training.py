@@ -113,7 +113,7 @@ def train(parts: Parts, source: str, output: Path, chosen: Settings, report: Rep
     start = encoders.load(chosen, parts.train.texts, output, report)
     for name, content in start.files.items():
         cli.write(output / name, lambda part, content=content: part.write_bytes(content))
-    report("배우지 않는 블록의 출력을 한 번 계산해 둡니다.")
+    report("학습하지 않는 블록의 출력은 한 번만 계산해 둡니다.")
     training = Training(parts, start.network, chosen, output)
     if training.resume():
         report(f"중단한 학습을 잇습니다. 마친 에포크: {len(training.history)}")

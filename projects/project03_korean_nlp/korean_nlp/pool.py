@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, reduction
+from multiprocessing import connection, reduction, resource_tracker
 
 from tf_study.errors import StudyError
 
@@ -36,7 +36,13 @@ class Workers:
             ours, theirs = context.Pipe()
             given = (theirs, make, argument, _Held(lock))
             process = context.Process(target=_serve, args=given, daemon=True)
-            process.start()
+            # Ctrl+C reaches all; the first process ends the others. Until they can ignore it themselves, it waits.
+            resource_tracker.ensure_running()  # It would unblock the signal again.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
             self._pipes[ours] = process
             self._starting.append(ours)
@@ -117,7 +123,8 @@ def _receive(pipe: connection.Connection) -> tuple[str, object]:
 
 
 def _serve(pipe: connection.Connection, make: Callable, argument: object, held: _Held) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches all; the first process ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         try:
             made = make(argument)
