@@ -1,4 +1,5 @@
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -146,3 +147,13 @@ def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path, capsys):
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="쓸 수 없으니"), cli.locked(tmp_path / "file" / "lock", ""):
         pass
+
+
+def test_signals_wait_while_processes_are_spawned():
+    def blocked():
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
+
+    with pytest.raises(KeyError), cli.shielded(signal.SIGINT, signal.SIGTERM):
+        assert blocked() == {signal.SIGINT, signal.SIGTERM}
+        raise KeyError
+    assert not blocked()

@@ -110,6 +110,24 @@ def run(action: Callable[[], int | None], interrupted: str = "중단했습니다
         return 0
 
 
+@contextlib.contextmanager
+def shielded(*signals: int) -> Iterator[None]:
+    """Let processes that are spawned in the block start with these signals blocked, so that none kills them half-way.
+
+    Ctrl+C reaches all processes of a terminal, and until a child can ignore it a traceback would be written. The
+    signals come to this thread after the block; the child unblocks them itself when it is ready for them.
+    """
+    import signal
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # Started with the first process, it would unblock the signals.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def table(rows: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> str:
     """Return rows of cells as aligned text, with Hangul counted as two columns wide.
 

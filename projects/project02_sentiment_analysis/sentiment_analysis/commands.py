@@ -6,7 +6,7 @@ from pathlib import Path
 from sentiment_analysis.settings import ENCODERS, FORMS
 from tf_study import cli
 
-DATA = "embedded, nsmc, ratings_train.txt와 ratings_test.txt가 있는 폴더, 또는 TSV 파일. 기본값은 프로필에 따릅니다"
+DATA = "embedded, nsmc, ratings_train.txt와 ratings_test.txt가 있는 폴더, 또는 TSV 파일"
 
 
 def build_parser() -> cli.Parser:
@@ -137,9 +137,8 @@ def _add_model(command: argparse.ArgumentParser, forms: bool = True) -> None:
         )
 
 
-def _add_data(command: argparse.ArgumentParser, otherwise: str = "") -> None:
-    text = DATA.replace("기본값은 프로필에 따릅니다", otherwise or "기본값은 프로필에 따릅니다")
-    command.add_argument("--data", metavar="데이터", help=text)
+def _add_data(command: argparse.ArgumentParser, default: str = "기본값은 프로필에 따릅니다") -> None:
+    command.add_argument("--data", metavar="데이터", help=f"{DATA}. {default}")
 
 
 def _milliseconds(text: str) -> float:

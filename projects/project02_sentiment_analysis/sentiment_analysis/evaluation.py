@@ -15,7 +15,7 @@ from sentiment_analysis.dataset import Parts, Reviews
 from sentiment_analysis.settings import CLASSES
 from tf_study import cli
 
-CALIBRATION, REPORT, FIGURE = "calibration.json", "evaluation.json", "reliability.png"
+REPORT, FIGURE = "evaluation.json", "reliability.png"
 SHOWN = 5  # confident mistakes in the terminal
 LISTED = 30  # in the report
 
@@ -35,8 +35,9 @@ def run(options: argparse.Namespace) -> None:
     print(tables(report))
     if own:  # Other reviews may be of another kind.
         text = json.dumps({"temperature": report["calibration"]["temperature"]})
-        cli.write_text(options.model / CALIBRATION, text + "\n")
-        print(f"온도를 {options.model / CALIBRATION}에 저장해 predict와 serve의 확률을 보정합니다.")
+        path = options.model / model.CALIBRATION
+        cli.write_text(path, text + "\n")
+        print(f"온도를 {path}에 저장해 predict와 serve의 확률을 보정합니다.")
     print(f"보고서와 그림을 {output}에 저장했습니다.")
 
 

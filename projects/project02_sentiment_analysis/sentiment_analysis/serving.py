@@ -343,12 +343,10 @@ class Requests:
         finally:
             seconds = time.monotonic() - record.start
             self.counts.request(scope["path"], status, record.texts, seconds)
-            line = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": record.id,
-                "request": f"{scope['method']} {scope['path']}", "status": status, "texts": record.texts,
-                "characters": record.characters, "seconds": round(seconds, 4),
-            }  # fmt: skip
-            log.info(json.dumps(line | problem, ensure_ascii=False))
+            _log(
+                logging.INFO, id=record.id, request=f"{scope['method']} {scope['path']}", status=status,
+                texts=record.texts, characters=record.characters, seconds=round(seconds, 4), **problem,
+            )  # fmt: skip
 
     def _known(self, headers: Headers) -> bool:
         if not self.keys:
@@ -441,8 +439,10 @@ def _refusal(status: int, headers: dict | None = None) -> JSONResponse:
 
 
 def _tell(line: str) -> None:
-    log.warning(
-        json.dumps(
-            {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": line}, ensure_ascii=False
-        )
-    )
+    _log(logging.WARNING, event=line)
+
+
+def _log(level: int, **facts) -> None:
+    """Write a line of JSON, the time first."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    log.log(level, json.dumps({"time": now} | facts, ensure_ascii=False))

@@ -12,9 +12,9 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import resource_tracker
 from pathlib import Path
 
+from tf_study import cli
 from tf_study.errors import StudyError
 
 TRIES = 3  # processes that may die of one question
@@ -102,13 +102,10 @@ class Worker:
         """
         if self._pipe:
             self._pipe.close()
-        resource_tracker.ensure_running()  # It unblocks the signals.
-        # Ctrl+C reaches all processes of a terminal, and other signals all of a service. This one ends when the pipe
-        # does. It has its creator's mask from its first instruction on; this thread handles no signals anyway.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = process = _CONTEXT.Process(target=_work, args=(theirs, self.build, self.arguments))
-        process.start()
+        with cli.shielded(signal.SIGINT, signal.SIGTERM):  # for good: it ends when the pipe does
+            process.start()
         theirs.close()  # What the process holds is the only one left: the pipe ends with it.
         if self._closed:
             process.kill()

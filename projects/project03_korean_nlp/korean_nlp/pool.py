@@ -4,8 +4,9 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, reduction, resource_tracker
+from multiprocessing import connection, reduction
 
+from tf_study import cli
 from tf_study.errors import StudyError
 
 ENDED = "프로세스 하나가 갑자기 끝났으니 메모리를 확인하고 --processes를 줄여 같은 명령을 다시 실행하세요."
@@ -36,13 +37,8 @@ class Workers:
             ours, theirs = context.Pipe()
             given = (theirs, make, argument, _Held(lock))
             process = context.Process(target=_serve, args=given, daemon=True)
-            # Ctrl+C reaches all; the first process ends the others. Until they can ignore it themselves, it waits.
-            resource_tracker.ensure_running()  # It would unblock the signal again.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
+            with cli.shielded(signal.SIGINT):  # The first process ends the others.
                 process.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
             self._pipes[ours] = process
             self._starting.append(ours)
