@@ -14,6 +14,7 @@ whichever way the session ends.
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -223,7 +224,7 @@ def _import(names: list[str]) -> None:
     importlib.import_module("ipykernel.kernelapp")
     # The device is selected in the kernels: nothing may be asked of the driver before the fork.
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != environment.__name__]
-    with environment.quiet_stderr():
+    with environment.uncollected(), environment.quiet_stderr():
         for name in names:
             with contextlib.suppress(ModuleNotFoundError):  # A notebook says itself what it does without.
                 importlib.import_module(name)
@@ -252,6 +253,7 @@ def _serve(names: list[str], listener: socket.socket) -> _Request:
                 connection.sendall(str(status).encode())
         if sys.stdin in ready:
             shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            gc.unfreeze()  # Else nanobind counts what no collection has freed as leaked.
             sys.exit()
         if listener not in ready:
             continue
