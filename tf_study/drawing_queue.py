@@ -54,7 +54,7 @@ class Job:
 
 
 def create_app(
-    page: str,
+    page: HTMLResponse,
     classes: Sequence[str],
     job: Callable[[bytes], Job],
     draw: Callable[[Job], Iterator[dict | None]],
@@ -75,7 +75,7 @@ def create_app(
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return serving.page(page)
+        return page
 
     @app.get("/health")
     async def health() -> dict:

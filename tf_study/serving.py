@@ -9,11 +9,13 @@ import base64
 import contextlib
 import errno
 import ipaddress
+import json
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -39,6 +41,8 @@ BODY_SECONDS = 60  # for the body
 DRAIN_SECONDS = 3  # in which a refused client may finish sending and read the refusal
 STALL_SECONDS = 30  # for a client to take something of an answer that is more than the system holds for it
 HEAD_BYTES = 16 * 2**10
+
+_SHELL = Path(__file__).with_name("page.html")
 
 SENTENCES = {
     400: f"HTTP 요청이 깨졌거나 헤더가 {HEAD_BYTES // 2**10}kB를 넘으니 고쳐서 다시 보내세요.",
@@ -92,12 +96,16 @@ class Life(Protocol):
         """Finish what is under way; meanwhile connections are still accepted, so that refusals can be sent."""
 
 
-def page(content: str, images: str = "data:") -> HTMLResponse:
+def page(path: Path, facts: Mapping[str, object], images: str = "data:") -> HTMLResponse:
     """Return a page that may load nothing but itself and this server's answers.
 
     Args:
+        path: its own style, body and script, for which the style and functions of ``page.html`` are there.
+        facts: what its script finds under the same name; may be sent as JSON.
         images: where its pictures may come from.
     """
+    told = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")  # No end of the script element.
+    content = _SHELL.read_text(encoding="utf-8").replace("FACTS", told) + path.read_text(encoding="utf-8")
     policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     policy += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     return HTMLResponse(content, headers={"Content-Security-Policy": policy})

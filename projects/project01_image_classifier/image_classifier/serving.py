@@ -43,7 +43,7 @@ def create_app(folder: Path) -> FastAPI:
     """
     predictor, explain = prediction.load_predictor(folder, "tflite"), gradcam.load_explain(folder)
     pool = ThreadPoolExecutor(WORKERS)
-    page = PAGE.read_text(encoding="utf-8").replace("MAX_BYTES", str(images.MAX_BYTES))
+    page = serving.page(PAGE, {"bytes": images.MAX_BYTES}, images="data: blob:")
     app = serving.application(images.MAX_BYTES, SENTENCES)
 
     def classify(upload: UploadFile) -> dict:
@@ -59,7 +59,7 @@ def create_app(folder: Path) -> FastAPI:
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return serving.page(page, images="data: blob:")
+        return page
 
     @app.get("/health")
     async def health() -> dict:

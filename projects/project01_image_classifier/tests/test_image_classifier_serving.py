@@ -63,7 +63,7 @@ def test_page_needs_nothing_from_elsewhere(client):
     reply = client.get("/")
     assert reply.status_code == 200 and reply.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in reply.headers["content-security-policy"]
-    assert "이미지 분류기" in reply.text and f'data-limit="{images.MAX_BYTES}"' in reply.text
+    assert "이미지 분류기" in reply.text and f'{{"bytes": {images.MAX_BYTES}}}' in reply.text
     assert not re.search(r"https?:|//\w", reply.text)
 
 

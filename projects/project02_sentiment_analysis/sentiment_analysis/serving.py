@@ -260,8 +260,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
     app = serving.application(MAX_BYTES, SENTENCES)
     explains = service.explainer is not None
     facts = {"model": service.name, "keys": bool(keys), "characters": CHARACTERS, "explains": explains}
-    told = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
-    page = PAGE.read_text(encoding="utf-8").replace("FACTS", told)
+    page = serving.page(PAGE, facts)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> JSONResponse:
@@ -273,7 +272,7 @@ def create_app(service: Service, keys: Sequence[bytes] = ()) -> FastAPI:
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return serving.page(page)
+        return page
 
     @app.get("/health")
     async def health() -> dict:

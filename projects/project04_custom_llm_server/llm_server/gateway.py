@@ -397,7 +397,6 @@ class Requests:
 def create_app(gateway: Gateway) -> FastAPI:
     """Return the application. Every refusal is ``{"error": {"message": <a Korean sentence>, "type", "param", "code"}}``."""
     app = serving.application(MAX_BYTES, SENTENCES)
-    page = PAGE.read_text(encoding="utf-8")
 
     @app.exception_handler(Refused)
     async def refuse(request: Request, refused: Refused) -> JSONResponse:
@@ -426,8 +425,7 @@ def create_app(gateway: Gateway) -> FastAPI:
             "keys": gateway.keys is not None,
             "context": gateway.router.context,
         }
-        content = page.replace("FACTS", json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"))
-        return serving.page(content)
+        return serving.page(PAGE, facts)
 
     @app.get("/health")
     async def health() -> JSONResponse:

@@ -3,7 +3,6 @@
 ``tf_study.drawing_queue`` draws one picture at a time and lets the others wait.
 """
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,7 @@ def create_app(painter: Painter) -> FastAPI:
     ``{"waiting": n}`` while n drawings are before it, then ``{"step", "steps", "picture": <data URI of a PNG>}``; the
     last has ``step`` equal to ``steps``. A refusal is ``{"detail": <a Korean sentence>}``.
     """
-    page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps(_facts(painter), ensure_ascii=False))
+    page = serving.page(PAGE, _facts(painter))
     return drawing_queue.create_app(
         page, painter.classes, partial(Job, painter), partial(steps_of, painter), FULL
     )

@@ -3,7 +3,6 @@
 ``tf_study.drawing_queue`` lets one answer be made at a time and the others wait; who leaves takes the answer along.
 """
 
-import json
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -58,13 +57,11 @@ def create_app(bot: Bot, filters: Filters, limit: int = 256, system: str | None 
     """
     app, counts = serving.application(MAX_BYTES, SENTENCES), Counts()
     desk = Desk(partial(_reply, bot, filters, counts, limit=limit, system=system), QUEUE)
-    page = PAGE.read_text(encoding="utf-8").replace(
-        "FACTS", json.dumps({"model": bot.name}, ensure_ascii=False)
-    )
+    page = serving.page(PAGE, {"model": bot.name})
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return serving.page(page)
+        return page
 
     @app.get("/health")
     async def health() -> dict:

@@ -3,7 +3,6 @@
 ``tf_study.drawing_queue`` draws one clip at a time and lets the others wait.
 """
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -42,7 +41,7 @@ def create_app(animator: Animator) -> FastAPI:
     URI of a PNG with all frames so far>}``; the last has also ``film``, the data URI of a GIF. A refusal is ``{"detail":
     <a Korean sentence>}``.
     """
-    page = PAGE.read_text(encoding="utf-8").replace("FACTS", json.dumps(_facts(animator), ensure_ascii=False))
+    page = serving.page(PAGE, _facts(animator))
     return drawing_queue.create_app(
         page, animator.classes, partial(Job, animator), partial(steps_of, animator), FULL
     )
