@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from tf_study.errors import StudyError
 
+SEEDS = 2**31  # one more than the largest
+
 # argparse's own sentences, the special ones first.
 _MESSAGES = (
     (r"the following arguments are required: (.*)", "빠진 인수: {}"),
@@ -69,6 +71,17 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("1 이상이어야 합니다")
     return value
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed if it is one.
+
+    Raises:
+        StudyError: if it is negative or not below :data:`SEEDS`.
+    """
+    if not 0 <= seed < SEEDS:
+        raise StudyError(f"시드 {seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+    return seed
 
 
 def port(text: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from image_classifier import storage
-from tf_study import cli
+from tf_study import cli, model_folder
 from tf_study.environment import quiet_stderr
 
 
@@ -57,7 +57,7 @@ def write_all(
     names[storage.SAMPLES] = lambda path: np.savez_compressed(path, pictures=samples)
     for name, save in names.items():
         cli.write(folder / name, save)
-    return {name: storage.digest(folder / name) for name in names}
+    return {name: model_folder.digest(folder / name) for name in names}
 
 
 def export(folder: Path, output: Path | None = None, formats: Collection[str] = tuple(storage.FILES)) -> dict:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
@@ -32,6 +33,7 @@ class Settings:
             raise StudyError(f"side={self.side}는 쓸 수 없으니 32에서 512 사이로 바꾸세요.")
         if min(self.batch, self.patience, *self.epochs) < 1:
             raise StudyError("batch, patience, epochs는 모두 1 이상으로 주세요.")
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON would give them back."""

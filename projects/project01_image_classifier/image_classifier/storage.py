@@ -1,10 +1,9 @@
 """The JSON files and the card that describes a finished model's folder."""
 
-import hashlib
 import json
 from pathlib import Path
 
-from tf_study import cli
+from tf_study import cli, model_folder
 from tf_study.errors import StudyError
 
 CARD = "model.json"
@@ -32,12 +31,6 @@ def read_json(path: Path) -> dict:
     if not isinstance(value, dict):
         raise StudyError(f"{path}을(를) 읽을 수 없으니 train을 --restart로 다시 실행하세요.")
     return value
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_card(folder: Path) -> dict:
@@ -68,6 +61,6 @@ def checked(folder: Path, card: dict, name: str) -> Path:
     path = folder / name
     if name not in card["files"] or not path.is_file():
         raise StudyError(f"{path}이(가) 없으니 export를 실행하거나 그 파일이 있는 폴더를 주세요.")
-    if digest(path) != card["files"][name]:
+    if model_folder.digest(path) != card["files"][name]:
         raise StudyError(f"{path}이(가) 저장한 때와 다르니 원본을 복사하거나 train을 다시 실행하세요.")
     return path

@@ -4,6 +4,7 @@ import argparse
 import math
 from dataclasses import asdict, dataclass, replace
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
@@ -11,7 +12,6 @@ CLASSES = ("부정", "긍정")  # 0, 1 everywhere
 ENCODERS = ("small", "e5-small", "koelectra-small", "kobert")
 FORMS = ("saved_model", "float16", "int8")
 PUBLISHED = ("embedded", "nsmc")  # sources by name; any other is a path
-SEEDS = 2**31  # one more than the largest
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Settings:
             raise StudyError(f"토큰 수 {self.tokens}은(는) 쓸 수 없으니 8에서 512 사이로 바꾸세요.")
         if not all(0 < rate < math.inf for rate in self.rates):
             raise StudyError("학습률은 0보다 크게 주세요.")
-        if not 0 <= self.seed < SEEDS:
-            raise StudyError(f"시드 {self.seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON gives them back."""

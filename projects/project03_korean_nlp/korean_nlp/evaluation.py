@@ -24,13 +24,11 @@ SHARES = tuple(
 )  # of the texts that are answered, on the curve
 SHOWN = 10  # confident mistakes
 REVIEWS = 200  # that stand for texts of no topic unless others are given
-SEEDS = 2**32
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure, write ``evaluation.json`` and print the tables."""
-    if not 0 <= options.seed < SEEDS:
-        raise StudyError(f"시드 {options.seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+    cli.check_seed(options.seed)
     found = evaluate(options.model, options.data, options.outside, options.rounds, options.seed)
     print(_tables(found))
     path = options.model / storage.EVALUATION

@@ -4,10 +4,9 @@ import argparse
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
-
-SEEDS = 2**31  # one more than the largest
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Settings:
             raise StudyError(f"{', '.join(counts)}은(는) 모두 1 이상으로 주세요.")
         if not (0 < self.rate < math.inf and 0 <= self.dropout < 1 and 0 <= self.unknown < 1):
             raise StudyError("학습률은 0보다 크게, dropout과 unknown은 0 이상 1 미만으로 주세요.")
-        if not 0 <= self.seed < SEEDS:
-            raise StudyError(f"시드 {self.seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON gives them back."""

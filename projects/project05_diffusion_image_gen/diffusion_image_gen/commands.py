@@ -43,8 +43,8 @@ def sample(options: argparse.Namespace) -> None:
     wishes = [Wish(options.sampler, options.steps, guidance) for guidance in options.guidance]
     painter = storage.load_painter(options.model)
     labels = [painter.label(name) for name in options.classes or painter.classes]
-    settings.check_seed(options.seed + options.count - 1)
-    columns = list(range(settings.check_seed(options.seed), options.seed + options.count))
+    cli.check_seed(options.seed + options.count - 1)
+    columns = list(range(cli.check_seed(options.seed), options.seed + options.count))
     chosen, seeds = np.repeat(labels, len(columns)), columns * len(labels)
     step = -(-wishes[0].steps // FRAMES)
     films = []  # one a guidance, each of as many frames (B, H, W, C)
@@ -68,7 +68,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if data.classes != painter.classes or data.channels != card["channels"]:
         raise StudyError("데이터의 클래스나 색이 모델과 다르니 학습한 데이터를 --data로 주세요.")
     yardstick = evaluation.Yardstick(data, evaluation.load_judge(options.model, data))
-    report = evaluation.evaluate(painter, yardstick, wish, options.count, settings.check_seed(options.seed))
+    report = evaluation.evaluate(painter, yardstick, wish, options.count, cli.check_seed(options.seed))
     numbers = report.numbers
     rows = [
         ("잰 것", "값", "비교할 값"),

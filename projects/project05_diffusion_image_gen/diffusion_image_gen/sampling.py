@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from diffusion_image_gen.settings import Wish, check_seed
+from diffusion_image_gen.settings import Wish
+from tf_study import cli
 from tf_study.diffusion import START, TIME_SCALE
 from tf_study.errors import StudyError
 from tf_study.models.unet import UNet
@@ -124,7 +125,7 @@ class Painter:
         """Yield the pictures (B, side, side, channels) after each of ``wish.steps`` steps."""
         count, step = len(labels), self._steps[wish.guidance != 1]
         labels = fill_rows(np.asarray(labels, np.int32))
-        seeds = fill_rows(np.asarray([check_seed(seed) for seed in seeds], np.int32))
+        seeds = fill_rows(np.asarray([cli.check_seed(seed) for seed in seeds], np.int32))
         states = [(x, tf.zeros_like(x)) for x in (self._start(row, START) for row in seeds)]
         for number, row in enumerate(plan(wish.sampler, wish.steps)):
             rest = (row, FRESH_FROM + number, np.float32(wish.guidance))

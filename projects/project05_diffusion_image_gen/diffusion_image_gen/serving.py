@@ -17,11 +17,9 @@ from diffusion_image_gen.settings import (
     MOST_GUIDANCE,
     MOST_STEPS,
     SAMPLERS,
-    SEEDS,
     Wish,
-    check_seed,
 )
-from tf_study import drawing_queue, pictures, serving
+from tf_study import cli, drawing_queue, pictures, serving
 from tf_study.drawing_queue import QUEUE
 
 EVENTS = 50  # pictures sent of one drawing, at most
@@ -64,7 +62,7 @@ class Job(drawing_queue.Job):
     def __init__(self, painter: Painter, body: bytes):
         super().__init__()
         asked = drawing_queue.read_fields(body, FIELDS)
-        self.label, self.seed = painter.label(asked["class"]), check_seed(asked["seed"])
+        self.label, self.seed = painter.label(asked["class"]), cli.check_seed(asked["seed"])
         self.wish = Wish(asked["sampler"], asked["steps"], float(asked["guidance"]))
 
 
@@ -90,5 +88,5 @@ def _facts(painter: Painter) -> dict:
         "samplers": {name: DEFAULT_STEPS[name] for name in SAMPLERS},
         "steps": MOST_STEPS,
         "guidance": MOST_GUIDANCE,
-        "seeds": SEEDS,
+        "seeds": cli.SEEDS,
     }

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
@@ -10,7 +11,6 @@ SAMPLERS = ("ddpm", "ddim", "dpm")
 DEFAULT_STEPS = {"ddpm": 1000, "ddim": 50, "dpm": 20}
 MOST_STEPS = 1000
 MOST_GUIDANCE = 20.0
-SEEDS = 2**31  # one more than the largest
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class Settings:
             )
         if not (0 < self.rate < math.inf and 0 <= self.drop < 1 and 0 <= self.decay < 1):
             raise StudyError("rate는 0보다 크게, drop과 decay는 0 이상 1 미만으로 주세요.")
-        if not 0 <= self.seed < SEEDS:
-            raise StudyError(f"시드 {self.seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON would give them back."""
@@ -91,14 +90,3 @@ class Wish:
             raise StudyError(
                 f"가이던스 {self.guidance:g}은(는) 쓸 수 없으니 0에서 {MOST_GUIDANCE:g} 사이로 바꾸세요."
             )
-
-
-def check_seed(seed: int) -> int:
-    """Return the seed if there is a picture for it.
-
-    Raises:
-        StudyError: if it is negative or too large.
-    """
-    if not 0 <= seed < SEEDS:
-        raise StudyError(f"시드 {seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
-    return seed

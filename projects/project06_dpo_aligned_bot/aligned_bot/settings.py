@@ -6,13 +6,13 @@ import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
 WORLD = "world"
 FULL = "Qwen/Qwen3-0.6B"  # a real Korean model, of the hub
 CARD = "training.json"  # written last: a folder with one is whole
-SEEDS = 2**31  # one more than the largest
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Settings:
             raise StudyError(f"배치 {self.batch}이(가) micro {self.micro}의 배수가 되게 바꾸세요.")
         if not (0 < self.rate < math.inf and 0 < self.beta < math.inf and 0 <= self.sft < math.inf):
             raise StudyError("rate와 beta는 0보다 크게, sft는 0 이상으로 주세요.")
-        if not 0 <= self.seed < SEEDS:
-            raise StudyError(f"시드 {self.seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON gives them back."""

@@ -30,8 +30,8 @@ def train(options: argparse.Namespace) -> None:
 def sample(options: argparse.Namespace) -> None:
     """Draw clips, one row for every class and one column for every direction and seed."""
     wish = Wish(options.solver, options.steps, options.guidance, options.frames)
-    last = settings.check_seed(options.seed) + options.count - 1
-    settings.check_seed(last)
+    last = cli.check_seed(options.seed) + options.count - 1
+    cli.check_seed(last)
     for path in options.output:
         clips.check_format(path)
     animator = storage.load_animator(options.model)
@@ -61,7 +61,7 @@ def evaluate(options: argparse.Namespace) -> None:
         Wish(steps=steps)
     for frames in options.lengths or ():
         Wish(frames=frames)
-    settings.check_seed(settings.check_seed(options.seed) + options.count - 1)
+    cli.check_seed(cli.check_seed(options.seed) + options.count - 1)
     card = storage.read_card(options.model)
     yardstick = evaluation.Yardstick(card, options.count)
     animator = storage.load_animator(options.model)

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mini_sora_dit.settings import Wish, check_seed
-from tf_study import video
+from mini_sora_dit.settings import Wish
+from tf_study import cli, video
 from tf_study.diffusion import TIME_SCALE
 from tf_study.errors import StudyError
 from tf_study.models.causal_vae import SPACE, TIME, CausalAutoencoder
@@ -162,7 +162,7 @@ class Animator:
             first: pictures (B, H, W, C) with which the clips begin; ``None`` leaves it to the model.
         """
         labels = np.asarray(labels, np.int32).reshape(len(labels), len(self.model.labels))
-        seeds = np.asarray([check_seed(seed) for seed in seeds], np.int32)
+        seeds = np.asarray([cli.check_seed(seed) for seed in seeds], np.int32)
         pieces, rows = self.pieces(wish), plan(wish.solver, wish.steps)
         done = np.zeros((len(labels), 0, self.side, self.side, self.autoencoder.channels), np.float32)
         context, known = (None, 0) if first is None else (np.asarray(first, np.float32)[:, None], 1)

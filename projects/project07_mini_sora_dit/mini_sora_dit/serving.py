@@ -17,11 +17,9 @@ from mini_sora_dit.settings import (
     MOST_FRAMES,
     MOST_GUIDANCE,
     MOST_STEPS,
-    SEEDS,
     Wish,
-    check_seed,
 )
-from tf_study import drawing_queue, pictures, serving
+from tf_study import cli, drawing_queue, pictures, serving
 from tf_study.drawing_queue import QUEUE
 
 EVENTS = 12  # pictures sent of one drawing, at most
@@ -67,7 +65,7 @@ class Job(drawing_queue.Job):
         super().__init__()
         asked = drawing_queue.read_fields(body, FIELDS)
         self.labels = animator.label(asked["class"], asked["direction"])
-        self.seed = check_seed(asked["seed"])
+        self.seed = cli.check_seed(asked["seed"])
         self.wish = Wish("euler", asked["steps"], float(asked["guidance"]), asked["frames"])
 
 
@@ -104,5 +102,5 @@ def _facts(animator: Animator) -> dict:
         "steps": DEFAULT_STEPS,
         "moststeps": MOST_STEPS,
         "guidance": MOST_GUIDANCE,
-        "seeds": SEEDS,
+        "seeds": cli.SEEDS,
     }

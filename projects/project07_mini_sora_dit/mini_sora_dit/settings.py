@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
+from tf_study import cli
 from tf_study.errors import StudyError
 from tf_study.profile import pick
 
@@ -10,7 +11,6 @@ SOLVERS = ("euler", "adams")
 DEFAULT_STEPS, MOST_STEPS = 8, 200
 MOST_GUIDANCE = 20.0
 MOST_FRAMES = 65
-SEEDS = 2**31  # one more than the largest
 WITHOUT = {  # parts of the transformer that can be left out
     "time": "시간 어텐션 없음",
     "rope": "위치 회전 없음",
@@ -80,7 +80,7 @@ class Settings:
             raise StudyError(
                 f"뺄 수 있는 부분에 {self.without!r}은(는) 없으니 {', '.join(WITHOUT)} 가운데 고르세요."
             )
-        check_seed(self.seed)
+        cli.check_seed(self.seed)
 
     def as_json(self) -> dict:
         """Return the fields as JSON would give them back."""
@@ -110,17 +110,6 @@ class Wish:
             )
         if self.frames is not None and not 1 <= self.frames <= MOST_FRAMES:
             raise StudyError(f"길이 {self.frames}은(는) 쓸 수 없으니 1에서 {MOST_FRAMES} 사이로 바꾸세요.")
-
-
-def check_seed(seed: int) -> int:
-    """Return the seed if there is a clip for it.
-
-    Raises:
-        StudyError: if it is negative or too large.
-    """
-    if not 0 <= seed < SEEDS:
-        raise StudyError(f"시드 {seed}은(는) 쓸 수 없으니 0에서 {SEEDS - 1} 사이로 바꾸세요.")
-    return seed
 
 
 SQUARE = Settings(
