@@ -152,8 +152,10 @@ _KEPT = 2
 
 
 @atexit.register
-def _end_idle() -> None:
-    for key, server in _idle.items():
+def end_idle() -> None:
+    """End what waits for the next call."""
+    while _idle:
+        key, server = _idle.popitem()
         if key[0] == os.getpid():  # Not in a fork of the process that started it.
             server.end()
 
