@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import types
 from pathlib import Path
@@ -227,6 +228,40 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
         parent.wait()
     assert len(pids) == 2
     assert gone(pids)
+
+
+def server_of(comm):
+    """The process that has forked the leader of this call."""
+    leader = subprocess.run(["ps", "-o", "ppid=", "-p", str(os.getppid())], capture_output=True, text=True)
+    return int(leader.stdout)
+
+
+def test_the_server_stays_for_the_next_call():
+    (first,) = workers.run(server_of, 1)
+    assert workers.run(server_of, 2) == [first] * 2
+    assert workers.run(server_of, 1, env={"EXTRA": "1"}) != [first]
+    assert workers.run(server_of, 1) == [first]
+    with pytest.raises(StudyError):
+        workers.run(raise_in_one, 2)
+    assert gone([first])
+    (second,) = workers.run(server_of, 1)
+    os.kill(second, signal.SIGKILL)
+    assert gone([second])
+    assert workers.run(server_of, 1) != [second]
+
+
+def test_an_interrupt_leaves_no_process(tmp_path):
+    def interrupt():
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(write_pid_and(ignore_the_request), 2, folder=str(tmp_path))
+    thread.join()
+    assert gone([int(path.read_text()) for path in tmp_path.iterdir()])
 
 
 def test_variables_for_a_rank():

@@ -87,7 +87,7 @@ class Reader:
     """Takes numbers and strings off the front of an array of bytes, little-endian."""
 
     def __init__(self, raw: np.ndarray, at: int = 0):
-        self.raw, self.at = raw, at
+        self.raw, self.at = memoryview(raw), at  # An array's slice takes ten times as long.
 
     def take(self, form: str):
         """Return the value of a :mod:`struct` format, or a tuple of its several values."""
