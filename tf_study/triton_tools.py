@@ -30,7 +30,7 @@ class Build:
 
     Attributes:
         ttir, ttgir, llir, ptx: the text of each stage.
-        sass: the machine code as nvdisasm shows it.
+        sass: the machine code as nvdisasm shows it; the addresses count through all kernels of a call.
         registers: of a thread.
         shared: bytes of shared memory of a program, without what the driver reserves.
     """
@@ -183,7 +183,16 @@ def compile_all(jobs: Sequence[Job]) -> list[Build]:
         for job in jobs
     ]
     out = run(_COMPILE.format(kernels="\n".join(sources)), json.dumps(wanted))
-    return [_disassembled(**build) for build in json.loads(out)]
+    builds = json.loads(out)
+    cubins = [bytes.fromhex(build.pop("cubin")) for build in builds]
+    sass: dict[bytes, str] = {}
+    for arch in {job.arch for job in jobs}:
+        mine = [cubin for job, cubin in zip(jobs, cubins, strict=True) if job.arch == arch]
+        sass.update(zip(mine, tools.disassemblies(mine, arch), strict=True))
+    return [
+        Build(**build, sass=sass[cubin], registers=_registers(cubin))
+        for build, cubin in zip(builds, cubins, strict=True)
+    ]
 
 
 def compile(
@@ -202,8 +211,6 @@ def compile(
     return compile_all([Job(kernel, types, constants, tuple(some), arch, warps) for some in hints])
 
 
-def _disassembled(cubin: str, **stages) -> Build:
-    """Return a build with what NVIDIA's tools read from its machine code."""
-    code = bytes.fromhex(cubin)
-    (resources,) = tools.resources(code).values()
-    return Build(**stages, sass=tools.disassembly(code), registers=resources.registers)
+def _registers(cubin: bytes) -> int:
+    (resources,) = tools.resources(cubin).values()
+    return resources.registers

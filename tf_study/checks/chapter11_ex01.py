@@ -29,7 +29,7 @@ from tf_study.expect import (
 )
 from tf_study.practice import problem
 
-SECONDS = 1.0  # of CPU that one call may take; the slowest right ones take a fiftieth
+SECONDS = 0.3  # of CPU that one call may take; the slowest right ones take a fifteenth
 WHOLE = 45.0  # seconds for all calls of a source
 MOST = 200_000  # accesses of a traced call; right answers have 12,288
 ORDERS = (0, -1, 1, 2)  # blocks and threads in order, backwards, and in two random orders

@@ -1,9 +1,12 @@
 """NVIDIA's programs that the triton wheel carries: what a kernel needs, its machine code, and the occupancy rules."""
 
+import bisect
 import ctypes
 import functools
 import importlib.util
+import itertools
 import re
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -146,9 +149,27 @@ def disassembly(cubin: bytes) -> str:
     return call("nvdisasm", cubin, "-c", "-ndf")  # "-ndf": no search for the targets of indirect jumps
 
 
-@functools.lru_cache(maxsize=32)  # a call takes 0.3 seconds of CPU
+def disassemblies(cubins: Sequence[bytes], arch: int) -> list[str]:
+    """Return nvdisasm's text of the code of several cubins, all from one call; the addresses count through."""
+    codes = [_code(cubin) for cubin in cubins]
+    text = call("nvdisasm", b"".join(codes), "-ndf", "--binary", f"SM{arch}{'a' if arch >= 90 else ''}")
+    ends, parts = list(itertools.accumulate(map(len, codes))), [[] for _ in codes]
+    for line in text.splitlines():
+        if found := re.match(r"\s*/\*([0-9a-f]+)\*/", line):
+            parts[bisect.bisect(ends, int(found[1], 16))].append(line)
+    return ["\n".join(lines) for lines in parts]
+
+
+def _code(cubin: bytes) -> bytes:
+    """Return what is executable of an ELF file."""
+    (table,), (count,) = struct.unpack_from("<Q", cubin, 0x28), struct.unpack_from("<H", cubin, 0x3C)
+    sections = [struct.unpack_from("<8xQ8xQQ", cubin, table + 64 * i) for i in range(count)]
+    return b"".join(cubin[start : start + size] for flags, start, size in sections if flags & 4)
+
+
+@functools.lru_cache(maxsize=32)  # the start of nvdisasm alone takes 0.3 seconds of CPU
 def call(name: str, cubin: bytes, *options: str) -> str:
-    """Return what one of NVIDIA's tools prints about a cubin."""
+    """Return what one of NVIDIA's tools prints about a cubin or its code."""
     program = tool(name)
     if program is None:
         raise StudyError(f"triton 패키지의 {name}이(가) 없으니 리눅스에서 make advanced를 실행하세요.")

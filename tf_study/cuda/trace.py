@@ -173,6 +173,13 @@ def _number(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             key = np.unique(key, return_inverse=True)[1]
             room = int(key.max()) + 1
         key, room = key * (high - low + 1) + (column - low), room * int(high - low + 1)
+    if room <= 8 * len(key):  # a table instead of sorting
+        there = np.zeros(room, bool)
+        there[key] = True
+        inverse = (np.cumsum(there) - 1)[key]
+        one = np.empty(np.count_nonzero(there), int)
+        one[inverse] = np.arange(len(key))
+        return inverse, one
     order = np.argsort(key)
     new = np.ones(len(order), bool)
     new[1:] = np.diff(key[order]) != 0
@@ -202,9 +209,9 @@ def _conflicts(log: np.ndarray, shared: bool) -> set[tuple[int, int]]:
     word, _ = _number(log["launch"][access], log["block" if shared else "allocation"][access], piece)
     # A word that nobody writes, or that one thread uses, is no matter; most are, so they go first.
     thread = log["block"].astype(np.int64) * 1024 + log["thread"]
-    low, high = _range(word, thread[access])
+    _, several = _who(word, thread[access])
     written = np.bincount(word, log["kind"][access] > 0) > 0
-    keep = (written & (low < high))[word] if len(word) else slice(0)
+    keep = (written & several)[word] if len(word) else slice(0)
     log, word, thread = log[access[keep]], word[keep], thread[access[keep]]
     warp = log["thread"] // WARP
     here = (word, log["block"], log["epoch"])
@@ -219,7 +226,7 @@ def _apart(group: tuple[np.ndarray, ...], log: np.ndarray, who: np.ndarray) -> s
     """Return the pairs of lines with a conflict between different values of ``who`` inside one group."""
     group, _ = _number(*group)
     use, first = _number(group, log["line"], log["kind"])
-    low, high = _range(use, who)
+    some, several = _who(use, who)
     group, line, kind = group[first], log["line"][first].astype(int), log["kind"][first]
     found = set()
     for shift in range(len(first)):
@@ -227,7 +234,7 @@ def _apart(group: tuple[np.ndarray, ...], log: np.ndarray, who: np.ndarray) -> s
         together = group[one] == group[other]
         if not together.any():
             break
-        alone = (low[one] == high[one]) & (low[other] == high[other]) & (low[one] == low[other])
+        alone = ~several[one] & ~several[other] & (some[one] == some[other])
         harmless = (kind[one] == kind[other]) & (kind[one] != 1)  # two loads, or two atomic operations
         racing = np.flatnonzero(together & ~alone & ~harmless)
         lines = np.sort(np.stack([line[one[racing]], line[other[racing]]]), axis=0)
@@ -235,10 +242,8 @@ def _apart(group: tuple[np.ndarray, ...], log: np.ndarray, who: np.ndarray) -> s
     return found
 
 
-def _range(group: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest value in each group."""
-    count = group.max(initial=-1) + 1
-    low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
-    np.minimum.at(low, group, value)
-    np.maximum.at(high, group, value)
-    return low, high
+def _who(group: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each group one of its members, and whether it has several different ones."""
+    some = np.zeros(group.max(initial=-1) + 1, who.dtype)
+    some[group] = who
+    return some, np.bincount(group, who != some[group], len(some)) > 0
