@@ -31,7 +31,7 @@ from tf_study.errors import StudyError
 
 CELL_TIMEOUT = 300  # seconds, small profile
 SECONDS = curriculum.ROOT / "tests" / "seconds.toml"
-IMPORT_SECONDS = 4.3  # What importing TensorFlow costs in the table of seconds, whatever it costs here.
+IMPORT_SECONDS = 3.3  # What importing TensorFlow costs in the table of seconds, whatever it costs here.
 IGNORE = "nbval-ignore-output"
 METADATA = {
     "kernelspec": {"display_name": "Python (tf_study)", "language": "python", "name": "tf_study"},
