@@ -738,17 +738,21 @@ def _compare(
 ):
     """Compare in the right way but for the options."""
     start, histories, optimizer = model.get_weights(), {}, None
-    size = len(x) if one_batch else batch_size
-    whole = {"validation_data": (x, y), "validation_batch_size": len(x), "shuffle": shuffle}
+    size, rng = len(x) if one_batch else batch_size, np.random.default_rng(0)
     for name, make in makers.items():
         if not continued:
             model.set_weights(start)
         optimizer = optimizer if optimizer and same_optimizer else make()
         model.compile(optimizer, loss, run_eagerly=True)
-        before = model.evaluate(x, y, batch_size=len(x), verbose=0)
-        log = model.fit(x, y, size, epochs, verbose=0, **whole).history
-        losses = log["loss" if running else "val_loss"]
-        histories[name] = np.array([before, *losses] if first else losses)
+        losses = [model.test_on_batch(x, y)] if first else []
+        for _ in range(epochs):
+            model.reset_metrics()
+            order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
+            for rows in np.split(order, range(size, len(x), size)):
+                average = model.train_on_batch(x[rows], y[rows])  # Of the epoch until now.
+            model.reset_metrics()
+            losses.append(average if running else model.test_on_batch(x, y))
+        histories[name] = np.array(losses)
     if restored:
         model.set_weights(start)
     return result(histories.items())

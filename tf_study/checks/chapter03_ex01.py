@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
 
+from tf_study.checks.eager import eagerly
 from tf_study.checks.schedules import keras_cosine
 from tf_study.expect import expect, expect_array, expect_close, expect_parts, expect_type, untouched
 from tf_study.practice import TRAINING_SECONDS, problem
@@ -423,7 +424,7 @@ def _histories(
         else -np.mean(log_softmax(logits, 1)[np.arange(len(y)), y])
     )
     x, y = x.copy(), y.copy()
-    with untouched(case, x, y):
+    with untouched(case, x, y), eagerly():
         got = answer(model, loss, dict(makers), x, y, epochs, batch)
     finish, _ = model.get_weights(), model.set_weights(start)
     expect_type(got, dict, case)

@@ -1,7 +1,7 @@
 """Checks of practice 3.2: callbacks that record, steer and stop a training."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 
 import keras
@@ -170,30 +170,25 @@ def best_keeper(answer):
     for index in range(8):
         values = rng.integers(0, 12, 18) / 8
         cases[f"무작위 손실열 {index + 1}"] = (values, (1, 2, 3, 8)[index % 4], (index % 3) / 8)
+    model = _model(0.1)
     for case, (values, patience, delta) in cases.items():
         callback = _callback(answer, case, patience, delta)
         epochs, kept = _stopped_early(tuple(values), patience, delta)
-        _expect_early(callback, values, epochs, kept, case)
+        _expect_early(model, callback, values, epochs, kept, case)
         if case == "예시":
-            _expect_early(callback, values, epochs, kept, f"{case}, 같은 콜백으로 다시 학습")
+            _expect_early(model, callback, values, epochs, kept, f"{case}, 같은 콜백으로 다시 학습")
     for value in (np.nan, np.inf):
         case = f"검증 손실이 모두 {value}라서 한 번도 나아지지 않을 때"
-        _expect_early(_callback(answer, case, 3, 0.0), [value] * 2, 2, 2, case)
+        _expect_early(model, _callback(answer, case, 3, 0.0), [value] * 2, 2, 2, case)
     case = "앞의 콜백이 3에포크에서 학습을 멈출 때"
-    _expect_early(_callback(answer, case, 2, 0.0), [3, 1, 2, 0, 0], 3, 2, case, [_Stopper(3)])
-    X = rng.normal(size=(12, 2))
-    y = 5 * X @ [[1], [-1]]  # Validated on -y: the better the training, the worse the validation.
-    for case, make in (
-        ("fit으로 학습한 선형 회귀", lambda: _model(0.3)),
-        ("fit으로 학습한 배치 정규화 모델", lambda: _normalized(0.1)),
+    _expect_early(model, _callback(answer, case, 2, 0.0), [3, 1, 2, 0, 0], 3, 2, case, [_Stopper(3)])
+    for case, make, rate in (
+        ("fit으로 학습한 선형 회귀", _model, 0.3),
+        ("fit으로 학습한 배치 정규화 모델", _normalized, 0.1),
     ):
-        results = []
-        for callback in (_callback(answer, case, 2, 0.0), _early_stopping(2, 0.0)):
-            model = make()
-            data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
-            history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
-            results.append((len(history.epoch), model.get_weights()))
-        (epochs, got), (wanted, expected) = results
+        model = make(rate)
+        epochs, got = _fit_until_worse(model, _callback(answer, case, 2, 0.0))
+        wanted, expected = _fitted_by_keras(make, rate)
         expect(
             epochs == wanted,
             f"{case}: EarlyStopping은 {wanted}에포크에서, 이 콜백은 {epochs}에포크에서 멈춥니다.",
@@ -399,12 +394,33 @@ def _early_stopping(patience: int, delta: float) -> keras.callbacks.EarlyStoppin
 @functools.cache
 def _stopped_early(values: tuple[float, ...], patience: int, delta: float) -> tuple[int, int]:
     """Return after how many epochs keras' EarlyStopping stops and which epoch's weights it leaves."""
-    return _early([_early_stopping(patience, delta)], values, "EarlyStopping")
+    return _early(_reference(), [_early_stopping(patience, delta)], values, "EarlyStopping")
 
 
-def _early(callbacks: list, values: Sequence[float], case: str) -> tuple[int, int]:
+@functools.cache
+def _reference() -> keras.Model:
+    """Return the model that keras' EarlyStopping is driven with; no answer sees it."""
+    return _model(0.1)
+
+
+@functools.cache
+def _fitted_by_keras(make: Callable, rate: float) -> tuple[int, list]:
+    return _fit_until_worse(make(rate), _early_stopping(2, 0.0))
+
+
+def _fit_until_worse(model: keras.Model, callback) -> tuple[int, list]:
+    """Fit with the callback and return after how many epochs it stops and the weights it leaves."""
+    X = np.random.default_rng(305).normal(size=(12, 2))
+    y = 5 * X @ [[1], [-1]]  # Validated on -y: the better the training, the worse the validation.
+    data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
+    history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
+    return len(history.epoch), model.get_weights()
+
+
+def _early(model: keras.Model, callbacks: list, values: Sequence[float], case: str) -> tuple[int, int]:
     """Return after how many epochs the callbacks stop and which epoch's weights are left."""
-    model = _model(0.1)
+    model.set_weights([np.zeros((2, 1))])
+    model.optimizer.learning_rate = 0.1
     # The training loss falls all the time: whoever watches it does not stop.
     losses = [[10.0 - epoch] for epoch in range(len(values))]
     used, epochs = _drive(callbacks, model, losses, case, valid=values)
@@ -413,8 +429,8 @@ def _early(callbacks: list, values: Sequence[float], case: str) -> tuple[int, in
     return epochs, round(float(model.get_weights()[0][0, 0]))
 
 
-def _expect_early(callback, values, epochs: int, kept: int, case: str, others: Sequence = ()) -> None:
-    got_epochs, got_kept = _early([*others, callback], values, case)
+def _expect_early(model, callback, values, epochs: int, kept: int, case: str, others: Sequence = ()) -> None:
+    got_epochs, got_kept = _early(model, [*others, callback], values, case)
     expect(
         got_epochs == epochs,
         f"{case}: {epochs}에포크까지 학습해야 하는데 {got_epochs}에포크까지 학습했습니다.",

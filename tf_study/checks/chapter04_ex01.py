@@ -451,18 +451,19 @@ def read_shards(answer):
 @problem("파이프라인 완성", minutes=15)
 def make_pipeline(answer):
     """Load once, shuffle every epoch, augment afresh, batch, prefetch; validation in a fixed order."""
-    _check_structure(answer)  # First, because it needs no epoch.
-    _check_training(answer, "예시의 훈련", 10, 4)
+    examples = [_build(answer, "예시", 10, 4, training) for training in (True, False)]
+    _check_structure(*(dataset for dataset, *_ in examples))  # First, because it needs no epoch.
+    _check_training(answer, "예시의 훈련", 10, 4, examples[0])
     _check_training(answer, "나누어떨어지는 훈련 36개, 배치 9개", 36, 9)
     _check_training(answer, "훈련 43개, 배치 8개", 43, 8)
-    _check_validation(answer, "예시의 검증", 10, 4)
+    _check_validation(answer, "예시의 검증", 10, 4, examples[1])
     _check_validation(answer, "배치보다 적은 검증 3개", 3, 8)
     _check_validation(answer, "검증 43개, 배치 8개", 43, 8)
 
 
-def _check_training(answer, case: str, count: int, batch: int) -> None:
+def _check_training(answer, case: str, count: int, batch: int, built: tuple = ()) -> None:
     full = count // batch
-    dataset, loads, labels = _build(answer, case, count, batch, training=True)
+    dataset, loads, labels = built or _build(answer, case, count, batch, training=True)
     _expect_spec(dataset, case, batch)
     epochs = [_epoch(dataset, case, count) for _ in range(5)]
     for number, (ids, marks, got, draws) in enumerate(epochs, 1):
@@ -523,8 +524,8 @@ def _check_training(answer, case: str, count: int, batch: int) -> None:
     expect(any(moved), f"{case}: seed를 바꾸어도 순서가 같습니다.")
 
 
-def _check_validation(answer, case: str, count: int, batch: int) -> None:
-    dataset, loads, labels = _build(answer, case, count, batch, training=False)
+def _check_validation(answer, case: str, count: int, batch: int, built: tuple = ()) -> None:
+    dataset, loads, labels = built or _build(answer, case, count, batch, training=False)
     _expect_spec(dataset, case, None)
     wanted = [min(batch, count - start) for start in range(0, count, batch)]
     for number in (1, 2, 3):
@@ -544,11 +545,10 @@ def _check_validation(answer, case: str, count: int, batch: int) -> None:
     )
 
 
-def _check_structure(answer) -> None:
+def _check_structure(training: tf.data.Dataset, validation: tf.data.Dataset) -> None:
     """Look at the stages themselves: what cannot be seen in the batches is how they were made."""
-    for training in (True, False):
-        case = f"{'훈련' if training else '검증'} 파이프라인의 단계"
-        dataset, *_ = _build(answer, case, 10, 4, training)
+    for name, dataset in (("훈련", training), ("검증", validation)):
+        case = f"{name} 파이프라인의 단계"
         stages = list(_stages(dataset))
         names = [type(stage).__name__ for stage in stages if "Options" not in type(stage).__name__]
         expect("Prefetch" in names[0], f"{case}: 마지막 단계가 prefetch가 아닙니다.")

@@ -11,6 +11,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, recall_score
 from sklearn.preprocessing import StandardScaler
 
+from tf_study.checks.eager import eagerly
 from tf_study.data import unseen
 from tf_study.expect import (
     expect,
@@ -334,7 +335,7 @@ def augment(answer):
 @problem("훈련", minutes=15, seconds=TRAINING_SECONDS)
 def train(answer):
     """Two tiny trainings whose pictures, order, schedule and history are recorded, and which are then replayed."""
-    cases = {"나누어떨어지는 배치": (12, 5, 4, 4, 0.05), "예시의 걸음 수": (20, 7, 8, 10, 0.02)}
+    cases = {"나누어떨어지는 배치": (20, 5, 4, 2, 0.05), "예시의 걸음 수": (20, 7, 8, 10, 0.02)}
     for index, (case, (count, held, batch_size, epochs, peak)) in enumerate(cases.items()):
         rng = np.random.default_rng(540 + index)
         pictures = rng.normal(scale=0.2, size=(count + held, 4, 4, 2)).astype(np.float32)
@@ -359,7 +360,7 @@ def train(answer):
             return marked
 
         halves = (pictures[:count], labels[:count]), (pictures[count:], labels[count:])
-        with untouched(case, pictures, labels):
+        with untouched(case, pictures, labels), eagerly():
             history = answer(model, mark, *halves, epochs, batch_size, peak)
         expect_type(history, dict, case)
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):

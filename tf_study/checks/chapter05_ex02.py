@@ -10,8 +10,10 @@ from keras import layers
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, recall_score
 
+from tf_study.checks.eager import eagerly
 from tf_study.data import unseen
 from tf_study.expect import (
+    Mismatch,
     expect,
     expect_accuracy,
     expect_array,
@@ -364,9 +366,17 @@ def fit_two_stages(answer):
         if epochs[1]:
             schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.004, 0.002])
             rates = (0.02, schedule)
-        got = expect_parts(
-            answer(model, backbone, batches, other, prefixes, epochs, rates), ("1단계", "2단계"), case
-        )
+        try:
+            with eagerly():
+                got = answer(model, backbone, batches, other, prefixes, epochs, rates)
+        except ValueError as error:
+            if "Unknown variable" not in str(error):
+                raise
+            raise Mismatch(
+                f"{case}: 컴파일할 때 얼어 있던 가중치를 옵티마이저가 모릅니다. "
+                "블록을 푼 다음에 compile을 다시 부르세요."
+            ) from None
+        got = expect_parts(got, ("1단계", "2단계"), case)
         for stage, (history, count) in enumerate(zip(got, epochs, strict=True), start=1):
             label = f"{case}: {stage}단계의 기록"
             expect_type(history, dict, label)

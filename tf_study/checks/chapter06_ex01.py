@@ -293,11 +293,12 @@ def build_model(answer):
         ids = np.zeros((4, 5), "int32")
         for row, sentence in zip(ids, sentences, strict=True):
             row[: len(sentence)] = sentence
-        states = np.array([_both_ends(matrix, weights[1:7], s) for s in sentences])  # (4, 2n)
+        ends = _reader(d, weights[1:4]), _reader(d, weights[4:7])
+        states = np.array([_both_ends(matrix, ends, s) for s in sentences])  # (4, 2n)
         expected = states @ weights[7] + weights[8]
 
-        def mistakes(matrix=matrix, weights=weights, ids=ids, expected=expected):
-            read = np.array([_both_ends(matrix, weights[1:7], row) for row in ids])
+        def mistakes(matrix=matrix, ends=ends, weights=weights, ids=ids, expected=expected):
+            read = np.array([_both_ends(matrix, ends, row) for row in ids])
             return {
                 "시그모이드를 씌웠습니다. 로짓을 돌려주어야 합니다.": expit(expected),
                 "채운 자리를 읽었습니다. mask_zero를 주었는지 보세요.": read @ weights[7] + weights[8],
@@ -311,16 +312,18 @@ def build_model(answer):
         _dropped(model, ids[:1], states[0], weights[7][:, 0], expected[0, 0], rate, case)
 
 
-def _both_ends(matrix, weights: list, sentence) -> np.ndarray:
+def _reader(d: int, weights: list) -> layers.Layer:
+    layer = layers.LSTM(weights[1].shape[0])
+    layer.build((1, None, d))
+    layer.set_weights(weights)
+    return layer
+
+
+def _both_ends(matrix, readers: tuple, sentence) -> np.ndarray:
     """Read one sentence (T,) forwards and backwards with two separate layers; (2n,)."""
-    ends = []
-    for part, ids in ((weights[:3], sentence), (weights[3:], sentence[::-1])):
-        layer = layers.LSTM(part[1].shape[0])
-        x = matrix[ids][None]
-        layer.build(x.shape)
-        layer.set_weights(part)
-        ends.append(np.asarray(layer(x))[0])
-    return np.concatenate(ends)
+    orders = sentence, sentence[::-1]
+    states = [np.asarray(layer(matrix[ids][None]))[0] for layer, ids in zip(readers, orders, strict=True)]
+    return np.concatenate(states)
 
 
 def _dropped(model, ids, state, w, logit: float, rate: float, case: str) -> None:

@@ -312,16 +312,19 @@ def TextClassifier(answer):  # noqa: N802 (named after the learner's class)
         got = expect_logits(model(tf.constant(ids)), (4, c), case)
         expected = [_logits(model, s) for s in sentences]
         for s, right, mine in zip(sentences, expected, got, strict=True):
-            mistakes = {
-                "로짓이 아니라 확률입니다.": softmax(right),
-                "로짓이 아니라 로그 확률입니다.": log_softmax(right),
-                "임베딩에 √d를 곱하지 않았습니다.": _logits(model, s, scale=1.0),
-                "위치 인코딩을 더하지 않았습니다.": _logits(model, s, position=0.0),
-                "위치 인코딩에도 √d를 곱했습니다.": _logits(model, s, position=d**0.5),
-                "마지막 층 정규화를 빠뜨렸습니다.": _logits(model, s, last=False),
-                "첫 토큰의 벡터만 썼습니다.": _logits(model, s, first=True),
-                "채운 자리를 읽었습니다.": _logits(model, np.pad(s, (0, 5 - len(s)))),
-            }
+
+            def mistakes(model=model, s=s, right=right, d=d):
+                return {
+                    "로짓이 아니라 확률입니다.": softmax(right),
+                    "로짓이 아니라 로그 확률입니다.": log_softmax(right),
+                    "임베딩에 √d를 곱하지 않았습니다.": _logits(model, s, scale=1.0),
+                    "위치 인코딩을 더하지 않았습니다.": _logits(model, s, position=0.0),
+                    "위치 인코딩에도 √d를 곱했습니다.": _logits(model, s, position=d**0.5),
+                    "마지막 층 정규화를 빠뜨렸습니다.": _logits(model, s, last=False),
+                    "첫 토큰의 벡터만 썼습니다.": _logits(model, s, first=True),
+                    "채운 자리를 읽었습니다.": _logits(model, np.pad(s, (0, 5 - len(s)))),
+                }
+
             text = f"{case}: 토큰 {len(s)}개 뒤에 0이 {5 - len(s)}개인 문장"
             expect_close(mine, right, text, tol=1e-4, mistakes=mistakes)
         wider = model(tf.constant(np.pad(ids, ((0, 0), (0, 4)))))

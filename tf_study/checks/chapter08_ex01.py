@@ -352,7 +352,6 @@ def _small_models() -> dict:
     """
     rng, made = np.random.default_rng(805), {}
     for name, shape, units, top in (
-        ("입력 (4, 4)", (4, 4), 3, 200),
         ("입력 (6,)", (6,), 5, 100),
         ("입력 (8, 8)", (8, 8), 20, 200),
     ):
