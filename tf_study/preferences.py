@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_study import optimizers
 from tf_study.models.llama import Llama
 
 
@@ -102,7 +103,7 @@ def dpo(
         The model with adapters, and (steps, 3): DPO's term, mean change of log p(chosen) and of log p(rejected).
     """
     tuned, random = adapted(model, rank), np.random.default_rng(seed)
-    optimizer = keras.optimizers.Adam(rate)
+    optimizer = optimizers.Adam(rate)
     optimizer.build(tuned.trainable_variables)
     # Chosen, rejected, chosen, ...: (2 N, T), without the positions that are empty in all rows.
     tokens, masks = (
