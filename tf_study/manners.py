@@ -218,7 +218,7 @@ def to_transformers(model: Llama):
     return twin, tokenizer
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(autograph=False)
 def _next(model: Llama, tokens: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.nn.log_softmax(tf.gather(model(tokens)[0], places, batch_dims=1))
 
@@ -244,21 +244,24 @@ def generate(
     """
     random = np.random.default_rng(seed)
     rows = [[ASK, *(NUMBERS[w] for w in words), ANSWER, *(NUMBERS[w] for w in given)] for words in questions]
-    tokens, places, every = (
-        np.zeros((len(rows), LENGTH), np.int32),
-        np.array([len(row) for row in rows]),
-        np.arange(len(rows)),
-    )
+    tokens = np.zeros((len(rows), LENGTH), np.int32)
+    places = np.array([len(row) for row in rows], np.int32)
     starts, going = places - len(given), np.ones(len(rows), bool)
     for row, target in zip(rows, tokens, strict=True):
         target[: len(row)] = row
+    # One graph a model, for any number of questions of any length.
+    step = _next.get_concrete_function(
+        model, tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
+    )
     while (going := going & (places < LENGTH)).any():
-        scores = _next(model, tf.constant(tokens), tf.constant(places - 1)).numpy()
+        read = tokens[going, : places[going].max()]
+        scores = step(tf.constant(read), tf.constant(places[going] - 1)).numpy()
         if temperature:
-            scores = scores / temperature + random.gumbel(size=scores.shape)
+            scores = scores / temperature + random.gumbel(size=(len(rows), len(WORDS)))[going]
         chosen = scores.argmax(-1)
-        tokens[every[going], places[going]] = chosen[going]
-        places, going = places + going, going & (chosen != END)
+        tokens[going, places[going]] = chosen
+        places[going] += 1
+        going[going] = chosen != END
     return [
         [WORDS[n] for n in row[start:] if n not in (PAD, END)]
         for row, start in zip(tokens, starts, strict=True)

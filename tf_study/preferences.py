@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_study import optimizers
 from tf_study.models.llama import Llama
 
 
@@ -102,16 +103,18 @@ def dpo(
         The model with adapters, and (steps, 3): DPO's term, mean change of log p(chosen) and of log p(rejected).
     """
     tuned, random = adapted(model, rank), np.random.default_rng(seed)
-    optimizer = keras.optimizers.Adam(rate)
+    optimizer = optimizers.Adam(rate)
     optimizer.build(tuned.trainable_variables)
-    pairs = [np.concatenate(parts, 1) for parts in zip(chosen, rejected, strict=True)]  # (N, 2 T)
+    # Chosen, rejected, chosen, ...: (2 N, T), without the positions that are empty in all rows.
+    tokens, masks = (
+        np.stack(parts, 1).reshape(-1, parts[0].shape[1]) for parts in zip(chosen, rejected, strict=True)
+    )
+    end = tokens.any(0).nonzero()[0][-1] + 1
+    tokens, masks = tokens[:, :end], masks[:, :end]
+    reference = log_probabilities(model, tokens, masks).numpy()
 
-    @tf.function(reduce_retracing=True)
-    def step(tokens, masks):
-        tokens, masks = (
-            tf.reshape(x, (2 * batch, -1)) for x in (tokens, masks)
-        )  # Chosen, rejected, chosen, ...
-        reference = log_probabilities(model, tokens, masks)
+    @tf.function(autograph=False)
+    def step(tokens, masks, reference):
         with tf.GradientTape() as tape:
             now = log_probabilities(tuned, tokens, masks)
             change = tf.reshape(now - reference, (batch, 2))
@@ -120,6 +123,9 @@ def dpo(
         optimizer.apply(tape.gradient(loss, tuned.trainable_variables))
         return tf.concat([[preference], tf.reduce_mean(change, 0)], 0)
 
-    rows = [random.integers(0, len(pairs[0]), batch) for _ in range(steps)]
-    history = [step(*(tf.constant(part[chosen]) for part in pairs)).numpy() for chosen in rows]
+    history = []
+    for _ in range(steps):
+        pairs = random.integers(0, len(chosen[0]), batch)
+        rows = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
+        history.append(step(tokens[rows], masks[rows], reference[rows]).numpy())
     return tuned, np.array(history)
