@@ -6,6 +6,7 @@ The solution is one more right answer: its notebook's last cell raises unless ev
 import importlib
 
 import pytest
+from tensorflow.python.framework import ops
 
 from answers import Answers
 from tf_study import curriculum
@@ -18,6 +19,15 @@ PROBLEMS = [
 
 # What an answer raises that is not wrong but unfinished.
 BROKEN = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError")
+
+
+@pytest.fixture(autouse=True)
+def forgotten_gradients():
+    """Forget what ``tf.custom_gradient``, as of ``tf.nn.silu``, registers with every graph: it keeps the graph for ever."""
+    before = set(ops.gradient_registry.list())
+    yield
+    for name in set(ops.gradient_registry.list()) - before:
+        del ops.gradient_registry._registry[name]
 
 
 def answers(name: str, kind: str) -> Answers:

@@ -67,16 +67,17 @@ def expect_returned(got, case: str) -> None:
     expect(got is not None, f"{case}: {compare.NOT_RETURNED}")
 
 
-def expect_ranks(function: Callable, size: int, case: str) -> list:
+def expect_ranks(function: Callable, size: int, case: str, timeout: float = 10) -> list:
     """Return what ``function(comm)`` gives on every rank, a thread; raise :class:`Mismatch` if one waits for ever.
 
     Args:
         function: called with each rank's communicator.
         size: the number of ranks.
         case: which input this was, in Korean.
+        timeout: seconds that all ranks together may take.
     """
     try:
-        return threads.run(function, size)
+        return threads.run(function, size, timeout=timeout)
     except StudyError as error:
         raise Mismatch(f"{case}: {error}") from None
 

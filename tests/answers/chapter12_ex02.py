@@ -704,8 +704,8 @@ def _fit(layer, x, y, alpha, gamma, change="", rate=0.02, momentum=None):
         load = {"counts": counts, "mean one": load * load.shape[0]}.get(change, load)
         return loss if change == "loss with aux" else error, load
 
-    if change == "eager at first" and len(x) < 10:
-        step = step.python_function  # Batches are NumPy arrays there.
+    if change and len(x) < 10:
+        step = step.python_function  # Cheaper for three steps; batches are NumPy arrays there.
     log, order = [], list(range(len(x)))
     order = {
         "one batch": [0] * len(x),

@@ -434,6 +434,7 @@ def train_on_pipeline(model, pictures, labels, steps, batch, seed):
     data = tf.data.Dataset.from_tensor_slices((pictures, labels)).shuffle(len(labels), seed=seed).repeat()
     random = tf.random.Generator.from_seed(seed)
     optimizer = keras.optimizers.AdamW(5e-3, weight_decay=1e-4)
+    optimizer.build(model.trainable_weights)  # Else the step would be traced twice.
 
     @tf.function(reduce_retracing=True)
     def step(clean, label):

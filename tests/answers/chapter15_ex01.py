@@ -209,7 +209,7 @@ def _linear(width, **options):
     return keras.Sequential([keras.Input((width,)), dense])
 
 
-def _train(chosen, rejected, weights, sign=1, weighted=True, steps=25, apart=False, lr=0.04, output=None):
+def _train(chosen, rejected, weights, sign=1, weighted=True, steps=12, apart=False, lr=0.04, output=None):
     model, optimizer = _linear(chosen.shape[1]), keras.optimizers.Adam(lr)
     for _ in range(steps):
         with tf.GradientTape() as tape:
@@ -232,7 +232,9 @@ def train_with_fit(chosen, rejected, weights):
     reward = keras.Sequential([keras.Input((width,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
     first, second = keras.Input((width,)), keras.Input((width,))
     pairs = keras.Model([first, second], reward(first) - reward(second))
-    pairs.compile(keras.optimizers.Adam(0.02), keras.losses.BinaryCrossentropy(from_logits=True))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    # Compiling with XLA would take longer than the steps.
+    pairs.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
     ones = np.ones((len(chosen), 1))
     pairs.fit([chosen, rejected], ones, sample_weight=weights, epochs=15, batch_size=128, verbose=0)
     return reward
@@ -261,7 +263,8 @@ WRONG.add("train_reward", _train, "probabilities of shape (N,)", output=lambda m
 def train_towards_constant(chosen, rejected, weights):
     """Both answers of a pair get the label 1: nothing to tell them apart."""
     model = _linear(chosen.shape[1])
-    model.compile(keras.optimizers.Adam(0.04), keras.losses.BinaryCrossentropy(from_logits=True))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.04), loss, jit_compile=False)
     rows = np.concatenate([chosen, rejected])
     model.fit(rows, np.ones((len(rows), 1)), epochs=2, batch_size=128, verbose=0)
     return model

@@ -444,7 +444,6 @@ def teach_all_weights(bot, requests, seed):
 WRONG.add("teach", _teach, "harmful pairs only", only=lambda request: request.harmful, steps=25)
 WRONG.add("teach", _teach, "safe pairs only", only=lambda request: not request.harmful, steps=15)
 WRONG.add("teach", _teach, "the worse answer preferred", swap=True, steps=25)
-WRONG.add("teach", _teach, "the rate of TRL", rate=1e-6, steps=5)
 WRONG.add("teach", _teach, "no sft term and a high rate", sft=0.0, rate=5e-3, steps=40)
 
 

@@ -612,6 +612,7 @@ def train_on_pipeline(model, latents, labels, steps, batch, seed):
         .batch(batch)
     )
     optimizer = keras.optimizers.AdamW(2e-3, weight_decay=1e-4)
+    optimizer.build(model.trainable_variables)  # Else the step would be traced twice.
 
     @tf.function
     def step(clean, told, key):

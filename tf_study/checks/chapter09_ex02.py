@@ -117,7 +117,7 @@ def conjugates(answer):
                 found.append((y, slope, middle - start, sum(comm.sent.values()) - middle))
             return found
 
-        for rank, results in enumerate(expect_ranks(run, size, case)):
+        for rank, results in enumerate(expect_ranks(run, size, case, timeout=3)):
             for name, (y, slope, forward, backward) in zip("fg", results, strict=True):
                 where = f"{case}, {rank}번, {name}의"
                 same = {"더하면 안 되는 곳에서 더했습니다.": x.sum(0)}

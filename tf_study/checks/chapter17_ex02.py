@@ -5,6 +5,7 @@ stand for none. A block that agrees with the reference is given the shipped weig
 the right one 0.97 of the frames show the digit asked for; of seven wrong ones 0.11 to 0.48.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -804,19 +805,25 @@ def patched(clips: video.Clips) -> np.ndarray:
 def train(answer):
     """A table first, whose inputs and optimum are known; then a small transformer on clips that are held out."""
     _train_table(answer)
-    pool, held = video.clips(POOL, seed=1726), video.clips(HELD, seed=1727, test=True)
-    latents, labels = patched(pool), pool.labels
+    latents, labels = (part.copy() for part in _clips(POOL, 1726, False))
     keras.utils.set_random_seed(0)
     model, case = Small(), f"움직이는 숫자, {STEPS}스텝"
     with untouched(case, latents, labels):
         losses = list(_started(answer(model, latents, labels, STEPS, BATCH, 0), case))
     _expect_losses(losses, STEPS, case)
-    loss = held_loss(model, patched(held), held.labels)
+    loss = held_loss(model, *_clips(HELD, 1727, True))
     expect(
         loss <= TARGET,
         f"{case}: 학습에 쓰지 않은 클립 {HELD}개의 손실이 {TARGET:g} 이하여야 하는데 {loss:.3f}입니다"
         "(학습하기 전에는 2.02). 학습률과 그 스케줄을 바꾸어 보세요.",
     )
+
+
+@functools.cache
+def _clips(count: int, seed: int, test: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and labels of clips."""
+    clips = video.clips(count, seed=seed, test=test)
+    return patched(clips), clips.labels
 
 
 def held_loss(model, latents, labels) -> float:
