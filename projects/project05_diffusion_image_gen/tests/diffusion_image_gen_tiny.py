@@ -3,6 +3,8 @@
 As a program it is the command line with this network: ``python -m tests.diffusion_image_gen_tiny train ...``.
 """
 
+import tf_study  # noqa: F401  isort: skip
+
 import sys
 
 import keras
