@@ -48,8 +48,9 @@ def test_sample_of_a_model(run, loaded_once, finished, tmp_path):
         "파랑",
     )
     with Image.open(tmp_path / "c.png") as one:  # The same seed and class alone: the cell of the sheet.
-        cell = whole[4 * 9 : 4 * 19, 4 * 9 : 4 * 19].astype(int)
+        cell, other = (whole[4 * 9 : 4 * 19, 4 * left : 4 * (left + 10)].astype(int) for left in (9, 0))
         assert np.abs(np.asarray(one) - cell).max() <= 1  # one level where oneDNN does not compute
+        assert np.abs(cell - other).max() > 20  # another seed
 
 
 def test_guidances_are_rows(run, loaded_once, finished, tmp_path):
