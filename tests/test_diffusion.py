@@ -130,10 +130,10 @@ def test_the_judge_knows_digits(judge):
 
 
 def test_the_checkpoint_draws_the_digit_asked_for(judge):
-    labels = np.repeat(np.arange(10, dtype=np.int32), 10)
-    pictures = diffusion.sample(diffusion.load_unet(), labels, steps=8, guidance=2.0)
+    labels, unet = np.repeat(np.arange(10, dtype=np.int32), 10), diffusion.load_unet()
+    pictures = diffusion.sample(unet, labels, steps=8, guidance=2.0)
     assert judge.score(pictures, labels)["accuracy"] > 0.9
-    again = diffusion.sample(diffusion.load_unet(), labels, steps=8, guidance=2.0)
+    again = diffusion.sample(unet, labels, steps=8, guidance=2.0)
     np.testing.assert_array_equal(pictures, again)
 
 

@@ -153,20 +153,30 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
     It is too large for small sets, so compare only what was measured with the same N and M.
     """
-    mean = ((a.mean(0) - b.mean(0)) ** 2).sum()
-    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(cov_a)
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    # The eigenvalues of cov_a cov_b are those of the symmetric root cov_b root.
-    both = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0)).sum()
-    return float(mean + np.trace(cov_a) + np.trace(cov_b) - 2 * both)
+    return _distance_to(b)(a)
 
 
 def frechet_error(features: np.ndarray, real: np.ndarray, seed: int = 0, resamples: int = 50) -> float:
     """Return the standard error of :func:`frechet` by bootstrap: its spread over features drawn anew with replacement."""
-    rng = np.random.default_rng(seed)
+    rng, distance = np.random.default_rng(seed), _distance_to(real)
     rows = (rng.integers(len(features), size=len(features)) for _ in range(resamples))
-    return float(np.std([frechet(features[row], real) for row in rows], ddof=1))
+    return float(np.std([distance(features[row]) for row in rows], ddof=1))
+
+
+def _distance_to(real: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a function from features to their Frechet distance to ``real``, which is looked at only once."""
+    centre, cov_real = real.mean(0), np.cov(real, rowvar=False)
+    values, vectors = np.linalg.eigh(cov_real)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+
+    def distance(features):
+        cov = np.cov(features, rowvar=False)
+        mean = ((features.mean(0) - centre) ** 2).sum()
+        # The eigenvalues of cov cov_real are those of the symmetric root cov root.
+        both = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov @ root), 0)).sum()
+        return float(mean + np.trace(cov) + np.trace(cov_real) - 2 * both)
+
+    return distance
 
 
 class Classifier(keras.Model):

@@ -44,23 +44,33 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
-def trained(folder, arguments, tmp_path_factory):
-    """The folder of a finished model of :func:`folder`. Tests must not change it."""
-    from diffusion_image_gen.__main__ import main
+def random_unet(*shape):
+    """Return a UNet whose weights are random and none of them zero."""
+    from tf_study.models.unet import UNet
 
-    output = tmp_path_factory.mktemp("모델")
-    assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
+    model, rng = UNet(*shape), np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def finished(folder, tmp_path_factory):
+    """The folder of a model for the colours of :func:`folder`, with random weights. Tests must not change it."""
+    from diffusion_image_gen import storage
+    from tf_study import model_folder
+
+    output, classes = tmp_path_factory.mktemp("모델"), list(COLOURS)
+    weights = map(np.asarray, random_unet((8,), len(classes), 3).weights)
+    model_folder.write_npz(output / storage.WEIGHTS, weights)
+    card = {"classes": classes, "side": 8, "channels": 3, "widths": [8], "data": str(folder)}
+    storage.write_card(output, card)
     return output
 
 
 @pytest.fixture(scope="session")
 def painter():
-    """Draws with a tiny grey network whose weights are random and none of them zero."""
+    """Draws with a tiny grey network."""
     from diffusion_image_gen.sampling import Painter
-    from tf_study.models.unet import UNet
 
-    model, rng = UNet((8, 16), classes=3), np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
-    return Painter(model, 8, ("가", "나", "다"))
+    return Painter(random_unet((8, 16), 3), 8, ("가", "나", "다"))

@@ -50,13 +50,29 @@ def folder(tmp_path_factory, film):
     return root
 
 
-@pytest.fixture(scope="session")
-def trained(folder, arguments, tmp_path_factory):
-    """The folder of a finished model of :func:`folder`. Tests must not change it."""
-    from mini_sora_dit.__main__ import main
+def roughen(*models):
+    """Give networks weights that are random and none of them zero."""
+    rng = np.random.default_rng(0)
+    for model in models:
+        for weight in model.trainable_weights:
+            weight.assign(rng.normal(0, 0.2, weight.shape))
 
+
+@pytest.fixture(scope="session")
+def finished(folder, tmp_path_factory):
+    """The folder of a model for the films of :func:`folder`, with random weights. Tests must not change it."""
+    from mini_sora_dit import clips, networks, storage
+    from mini_sora_dit.settings import Settings
+    from tf_study import model_folder
+
+    sizes = dict(side=8, width=12, depth=1, heads=2, autoencoder_width=4, latent=2)
     output = tmp_path_factory.mktemp("모델")
-    assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
+    card = storage.describe(clips.load(str(folder), 8, 9), Settings(**sizes))
+    model, autoencoder = networks.transformer(card), networks.autoencoder(card)
+    roughen(model, autoencoder)
+    for name, network in ((storage.TRANSFORMER, model), (storage.AUTOENCODER, autoencoder)):
+        model_folder.write_npz(output / name, map(np.asarray, network.weights))
+    storage.write_card(output, card)
     return output
 
 
@@ -67,11 +83,8 @@ def animator():
     from tf_study.models.causal_vae import CausalAutoencoder
     from tf_study.models.video_dit import VideoDiT
 
-    rng = np.random.default_rng(0)
-    model = VideoDiT((3, 2, 2), 2, (3, 4), width=12, depth=1, heads=2)
-    autoencoder = CausalAutoencoder(4, 2)
-    for weight in (*model.weights, *autoencoder.trainable_weights):
-        weight.assign(rng.normal(0, 0.2, weight.shape))
+    model, autoencoder = VideoDiT((3, 2, 2), 2, (3, 4), width=12, depth=1, heads=2), CausalAutoencoder(4, 2)
+    roughen(model, autoencoder)
     return Animator(
         model, autoencoder, ("가", "나", "다"), ("왼쪽 위", "오른쪽 위", "왼쪽 아래", "오른쪽 아래")
     )

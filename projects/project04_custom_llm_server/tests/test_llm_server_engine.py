@@ -104,7 +104,7 @@ def test_answers_vary(expected):
 
 def test_a_second_time_everything_is_found(folder, generations, answer, run_engine, tokens_of):
     async def twice(engine):
-        long = [g for g in generations if len(g.prompt) > 16]
+        long = [g for g in generations if len(g.prompt) > 16][::3]
         first = [await tokens_of(engine, g) for g in long]
         before = engine.stats()
         assert [await tokens_of(engine, g) for g in long] == first

@@ -5,6 +5,7 @@ import tf_study  # noqa: F401  isort: skip
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -27,15 +28,14 @@ LONG = wish(max_tokens=400, stream=True, ignore_eos=True)
 
 
 class Server:
-    """The command ``serve``; its log goes to a file."""
+    """The command ``serve``; its log goes to a file. It needs no PyTorch, which the tokenizer's library would load."""
 
     def __init__(self, folder, *options):
         self.log = folder / f"{len(list(folder.iterdir()))}.log"
         command = [sys.executable, "-m", "llm_server", "serve", "--model", "tiny", "--port", "0", *options]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=log, text=True
-            )
+            options = dict(cwd=PROJECT, env=os.environ | {"USE_TORCH": "0"}, text=True)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, **options)
 
     def wait(self):
         """Wait until it says where it is."""

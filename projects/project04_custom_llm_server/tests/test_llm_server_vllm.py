@@ -10,12 +10,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import llm_server_scripted as scripted
@@ -27,7 +28,7 @@ import pytest
 import nbval_needs
 from llm_server import measure, models, weights
 from llm_server.__main__ import build_parser
-from llm_server.engine import guard, vllm
+from llm_server.engine import guard, remote, vllm
 from llm_server.engine.base import Busy, Dead, Generation
 from llm_server.engine.vllm import VllmEngine
 from llm_server.engine.xla import XlaEngine
@@ -55,6 +56,7 @@ def make(folder, tmp_path, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setenv(vllm.VARIABLE, str(script))
     monkeypatch.setattr(vllm, "GRACE", 0.5)
+    monkeypatch.setattr(remote, "EVERY", 0.1)
 
     def build(*arguments, **options):
         arguments = ("--argv", str(tmp_path / "argv"), *arguments)
@@ -154,8 +156,7 @@ def test_after_too_many_deaths_it_stays_dead(make, run_engine):
 
 def test_a_server_that_hangs_is_replaced(make, run_engine, monkeypatch, tokens_of):
     monkeypatch.setattr(vllm, "HUNG", 0.5)
-    monkeypatch.setattr("llm_server.engine.remote.WAIT", 0.3)
-    monkeypatch.setattr("llm_server.engine.remote.EVERY", 0.1)
+    monkeypatch.setattr(remote, "WAIT", 0.3)
 
     async def action(engine):
         first = engine.told()["pid"]
@@ -217,14 +218,18 @@ def test_a_start_that_fails_shows_the_last_lines(make):
 
 def test_a_port_that_others_took(make, run_engine, monkeypatch, tokens_of):
     free = vllm.free_ports
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ports = [listener.getsockname()[1]]
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:  # knows no request
+        threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True).start()
+        ports = [other.server_port]
         monkeypatch.setattr(vllm, "free_ports", lambda count: [ports.pop()] if ports else free(count))
 
         async def action(engine):
             assert await tokens_of(engine, wish()) == standin.answer((1, 2, 3), 20)
 
-        run_engine(make(), action)
+        try:
+            run_engine(make(), action)
+        finally:
+            other.shutdown()
         assert not ports
 
 

@@ -1,5 +1,6 @@
 """The commands as they are typed: answers, files, and one sentence for every mistake."""
 
+import functools
 import json
 import shutil
 
@@ -14,20 +15,28 @@ from project_commands import runner
 run = runner(main)
 
 
-def test_sample_of_the_trained_model(run, trained, tmp_path):
+@pytest.fixture(scope="module")
+def loaded_once():
+    """Every command after the first draws with the painter, and its compiled steps, that the first one has loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "load_painter", functools.cache(storage.load_painter))
+        yield
+
+
+def test_sample_of_a_model(run, loaded_once, finished, tmp_path):
     options = ["--sampler", "ddim", "--steps", 5, "--seed", 3, "--count", 3]
     status, out, err = run(
-        "sample", trained, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif", *options
+        "sample", finished, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif", *options
     )
     assert (status, err) == (0, "") and "클래스 빨강, 파랑, 가이던스 2, 시드 3~5, 샘플러 ddim 5스텝" in out
     with Image.open(tmp_path / "a.png") as sheet, Image.open(tmp_path / "a.gif") as film:
         assert sheet.size == film.size == (4 * (3 * 9 + 1), 4 * (2 * 9 + 1)) and film.n_frames == 5
         whole = np.asarray(sheet)
-    run("sample", trained, "--output", tmp_path / "b.png", *options)
+    run("sample", finished, "--output", tmp_path / "b.png", *options)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     run(
         "sample",
-        trained,
+        finished,
         "--output",
         tmp_path / "c.png",
         *options[:4],
@@ -39,12 +48,13 @@ def test_sample_of_the_trained_model(run, trained, tmp_path):
         "파랑",
     )
     with Image.open(tmp_path / "c.png") as one:  # The same seed and class alone: the cell of the sheet.
-        cell = whole[4 * 9 : 4 * 19, 4 * 9 : 4 * 19].astype(int)
+        cell, other = (whole[4 * 9 : 4 * 19, 4 * left : 4 * (left + 10)].astype(int) for left in (9, 0))
         assert np.abs(np.asarray(one) - cell).max() <= 1  # one level where oneDNN does not compute
+        assert np.abs(cell - other).max() > 20  # another seed
 
 
-def test_guidances_are_rows(run, trained, tmp_path):
-    command = ["sample", trained, "--steps", 2, "--count", 2, "--output"]
+def test_guidances_are_rows(run, loaded_once, finished, tmp_path):
+    command = ["sample", finished, "--steps", 2, "--count", 2, "--output"]
     run(*command, tmp_path / "a.png", "--guidance", 0, 3)
     run(*command, tmp_path / "b.png", "--guidance", 3)
     with Image.open(tmp_path / "a.png") as both, Image.open(tmp_path / "b.png") as one:
@@ -55,9 +65,9 @@ def test_guidances_are_rows(run, trained, tmp_path):
         np.testing.assert_allclose(*rows, atol=1)
 
 
-def test_evaluate_writes_report_and_pictures(run, trained, tmp_path, monkeypatch):
+def test_evaluate_writes_report_and_pictures(run, finished, tmp_path, monkeypatch):
     model, output = tmp_path / "모델", tmp_path / "평가"
-    shutil.copytree(trained, model)
+    shutil.copytree(finished, model)
     status, out, err = run("evaluate", model, "--output", output, "--count", 20, "--steps", 2)
     assert (status, err) == (0, "") and "프레셰 거리" in out and " ± " in out
     numbers = json.loads((output / "report.json").read_text(encoding="utf-8"))
@@ -74,21 +84,21 @@ def test_evaluate_writes_report_and_pictures(run, trained, tmp_path, monkeypatch
     assert "클래스나 색이 모델과 다르니 학습한 데이터를 --data로 주세요." in err
 
 
-def test_mistakes_have_one_sentence(run, trained, folder, tmp_path, arguments):
+def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments):
     broken = tmp_path / "깨짐"
-    shutil.copytree(trained, broken)
+    shutil.copytree(finished, broken)
     (broken / "weights.npz").write_bytes(b"broken")
     picture = ("--output", tmp_path / "a.png")
     for command, part in (
         (["sample", tmp_path / "없음", *picture], "모델 폴더"),
         (["sample", tmp_path, *picture], "모델이 없으니 train을"),
         (["sample", broken, *picture], "저장한 때와 다르니 원본을 복사하거나"),
-        (["sample", trained, *picture, "--class", "노랑"], "클래스 '노랑'은(는) 모르니 빨강, 파랑"),
-        (["sample", trained, *picture, "--seed", -1], "시드 -1"),
-        (["sample", trained, *picture, "--guidance", 99], "가이던스 99"),
-        (["sample", trained, *picture, "--steps", 2000], "스텝 2000"),
-        (["train", folder, "--output", trained, *arguments], "학습을 마친 모델이 있으니"),
-        (["train", tmp_path / "없음", "--output", trained, *arguments], "폴더를 열 수 없으니"),
+        (["sample", finished, *picture, "--class", "노랑"], "클래스 '노랑'은(는) 모르니 빨강, 파랑"),
+        (["sample", finished, *picture, "--seed", -1], "시드 -1"),
+        (["sample", finished, *picture, "--guidance", 99], "가이던스 99"),
+        (["sample", finished, *picture, "--steps", 2000], "스텝 2000"),
+        (["train", folder, "--output", finished, *arguments], "학습을 마친 모델이 있으니"),
+        (["train", tmp_path / "없음", "--output", finished, *arguments], "폴더를 열 수 없으니"),
         (["train", folder, "--output", tmp_path / "m", "--side", "100"], "side=100"),
     ):
         status, out, err = run(*command)
@@ -97,7 +107,7 @@ def test_mistakes_have_one_sentence(run, trained, folder, tmp_path, arguments):
     (broken / "model.json").write_text("{}", encoding="utf-8")
     assert "깨졌으니 train을 --restart로" in run("sample", broken, *picture)[2]
     (tmp_path / "파일").write_text("x")
-    assert "쓸 수 없으니" in run("sample", trained, "--steps", 2, "--output", tmp_path / "파일" / "a.png")[2]
+    assert "쓸 수 없으니" in run("sample", finished, "--steps", 2, "--output", tmp_path / "파일" / "a.png")[2]
     assert not (tmp_path / "a.png").exists()
 
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from diffusion_image_gen import export
 from diffusion_image_gen.settings import Wish
@@ -51,10 +52,19 @@ def test_guesses_are_handed_on_in_the_graph(painter):
     )
 
 
-def test_a_folder_in_use_is_left_alone(painter, tmp_path):
+class Nothing(tf.Module):
+    """Stands in for a Drawing where nothing can be written."""
+
+    def __init__(self, painter, wish):
+        super().__init__()
+        self.draw = self.classes = tf.function(lambda: {"one": tf.constant(1)}, input_signature=())
+
+
+def test_a_folder_in_use_is_left_alone(painter, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(StudyError, match="다른 것이 있으니 비우거나 --output으로"):
         export.export(painter, tmp_path, Wish())
+    monkeypatch.setattr(export, "Drawing", Nothing)
     with pytest.raises(StudyError, match="쓸 수 없으니 권한과"):
         export.export(painter, tmp_path / "a.txt" / "b", Wish("dpm", 2))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

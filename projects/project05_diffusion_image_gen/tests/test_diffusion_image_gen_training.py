@@ -1,7 +1,7 @@
 """Training: what is read, what is learnt, and that nothing is lost when it is killed."""
 
 import json
-import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from diffusion_image_gen_tiny import Tiny
 from PIL import Image
 
 from diffusion_image_gen import pictures, storage, training
@@ -27,19 +28,22 @@ def data(folder):
     return pictures.load(str(folder), 8)
 
 
-def start(folder, output, arguments, *more):
-    command = [
-        sys.executable,
-        "-m",
-        "diffusion_image_gen",
-        "train",
-        folder,
-        "--output",
-        output,
-        *arguments,
-        *more,
-    ]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def tiny(folder, arguments, tmp_path_factory):
+    """Folders of the network :class:`Tiny`: a finished model, and what a kill after thirty steps would have left."""
+    finished, killed = (tmp_path_factory.mktemp(name) / "모델" for name in ("끝", "멈춤"))
+    save = training.Trainer.save
+
+    def save_and_look(trainer, path):
+        save(trainer, path)
+        if len(trainer.losses) == 30:
+            shutil.copytree(finished, killed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "UNet", Tiny)
+        patch.setattr(training.Trainer, "save", save_and_look)
+        assert main(["train", str(folder), "--output", str(finished), *arguments]) == 0
+    return finished, killed
 
 
 def test_a_folder_becomes_pictures_and_reasons(data):
@@ -91,16 +95,16 @@ def test_bytes_and_back():
     assert sheet.size == (21, 21) and sheet.getpixel((3, 3)) == 0 and sheet.getpixel((3, 12)) == 255
 
 
-def test_the_loss_falls(trained, data):
+def test_the_loss_falls(data, tiny, monkeypatch):
     # Noise has variance 1 and the pictures' is known, so a network that answers 0 has this loss.
     nothing = 1 + (data.train**2).mean()
-    first, second = storage.read_card(trained)["losses"]
+    first, second = storage.read_card(tiny[0])["losses"]
     assert first < nothing and second < 0.6 * nothing
+    monkeypatch.setattr(storage, "UNet", Tiny)
     noise = np.random.default_rng(0).normal(size=data.train.shape).astype(np.float32)
-    guess = storage.load_painter(trained).velocity((data.train + noise) / 2, 0.5, tf.constant(data.labels))
-    assert (
-        np.mean((guess - (noise - data.train)) ** 2) < 0.6 * nothing
-    )  # also of the average, which is what draws
+    guess = storage.load_painter(tiny[0]).velocity((data.train + noise) / 2, 0.5, tf.constant(data.labels))
+    # also of the average, which is what draws
+    assert np.mean((guess - (noise - data.train)) ** 2) < 0.6 * nothing
 
 
 def test_mixed_precision_computes_in_16_bits_and_keeps_32(data, monkeypatch):
@@ -122,47 +126,50 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_32(data, monkeypatch):
     assert seen == [tf.float32]
 
 
-def test_finished_folder(trained):
-    card = storage.read_card(trained)
-    assert {path.name for path in trained.iterdir()} >= {"model.json", "weights.npz", "sheets"}
-    assert sorted(path.name for path in (trained / "sheets").iterdir()) == ["000030.png", "000060.png"]
+def test_finished_folder(tiny):
+    finished, _ = tiny
+    card = storage.read_card(finished)
+    assert {path.name for path in finished.iterdir()} == {"model.json", "weights.npz", "sheets"}
+    assert sorted(path.name for path in (finished / "sheets").iterdir()) == ["000030.png", "000060.png"]
     assert card["classes"] == ["빨강", "파랑"] and len(card["losses"]) == 2
-    with Image.open(trained / "sheets" / "000060.png") as sheet:
+    with Image.open(finished / "sheets" / "000060.png") as sheet:
         assert sheet.mode == "RGB" and sheet.size == (4 * (8 * 9 + 1), 4 * (2 * 9 + 1))
 
 
-def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(folder, arguments, trained, tmp_path, capsys):
+def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(
+    folder, arguments, tiny, tmp_path, capsys, monkeypatch
+):
+    """A kill leaves the files as they were at that moment, without a chance to tidy up."""
+    finished, killed = tiny
     output = tmp_path / "모델"
-    with start(folder, output, arguments) as process:
-        for line in process.stdout:
-            if line.startswith("[30/60]"):
-                process.send_signal(signal.SIGKILL)  # no chance to tidy up
-                break
-    assert process.wait() == -signal.SIGKILL
+    shutil.copytree(killed, output)
     assert (output / "state.npz").exists() and not (output / "model.json").exists()
     assert main(["sample", str(output), "--output", str(tmp_path / "a.png")]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
 
+    monkeypatch.setattr(training, "UNet", Tiny)
     assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
     assert "마친 스텝: 30" in capsys.readouterr().out
     for name in ("weights.npz", "model.json", "sheets/000030.png", "sheets/000060.png"):
-        assert (output / name).read_bytes() == (trained / name).read_bytes(), name
+        assert (output / name).read_bytes() == (finished / name).read_bytes(), name
     assert not (output / "state.npz").exists()
 
 
-def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path):
-    with start(folder, tmp_path / "모델", arguments, "--devices", "2") as process:
-        out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    one, two = (storage.read_card(path) for path in (trained, tmp_path / "모델"))
+def test_two_devices_learn_what_one_learns(folder, arguments, tiny, tmp_path):
+    """In a process of its own, since this one has already started with one device."""
+    command = [sys.executable, "-m", "tests.diffusion_image_gen_tiny", "train", folder, *arguments]
+    options = dict(cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, "--output", tmp_path / "모델", "--devices", "2"], **options)
+    assert done.returncode == 0, done.stderr
+    one, two = (storage.read_card(path) for path in (tiny[0], tmp_path / "모델"))
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
-    with np.load(trained / "weights.npz") as a, np.load(tmp_path / "모델" / "weights.npz") as b:
+    with np.load(tiny[0] / "weights.npz") as a, np.load(tmp_path / "모델" / "weights.npz") as b:
         # Sums in another order differ in the last bits. Adam divides by the size of the gradients and so magnifies
         # this where they are near zero; sixty steps of 0.01 have moved the weights by far more.
         assert max(np.abs(a[name] - b[name]).max() for name in a.files) < 0.01
 
 
-def test_a_run_is_not_mixed_with_another(data, trained, tmp_path):
+def test_a_run_is_not_mixed_with_another(data, tiny, tmp_path):
     about = {"settings": TINY.as_json(), "fingerprint": data.fingerprint()}
     model_folder.write_npz(tmp_path / "state.npz", [], about=json.dumps(about))
     training.check_output(tmp_path, TINY, data)
@@ -172,7 +179,7 @@ def test_a_run_is_not_mixed_with_another(data, trained, tmp_path):
     with pytest.raises(StudyError, match="그림이 중단한 때와 다르니"):
         training.check_output(tmp_path, TINY, data)
     with pytest.raises(StudyError, match="학습을 마친 모델이 있으니"):
-        training.check_output(trained, TINY, data)
+        training.check_output(tiny[0], TINY, data)
     (tmp_path / "state.npz").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(StudyError, match="깨졌으니 --restart로"):
         training.check_output(tmp_path, TINY, data)

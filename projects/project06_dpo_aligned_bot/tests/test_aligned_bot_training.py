@@ -59,10 +59,10 @@ def train_beside(comm, pairs, base, together, killed):
 def beside(pairs, world_folder, tmp_path_factory):
     """What came of :func:`train_beside`: the results and the two folders."""
     together, killed = (tmp_path_factory.mktemp(name) / "bot" for name in ("둘", "멈춤"))
-    env = {"USE_TF": "0", "DS_ACCELERATOR": "cpu"}
-    ranks = [env | {"WORLD_SIZE": "2"}] * 3
+    options = dict(timeout=300, env={"USE_TF": "0", "DS_ACCELERATOR": "cpu", "WORLD_SIZE": "2"})
+    options |= dict(imports=["deepspeed"])  # else accelerate would import it in each of them
     arguments = dict(pairs=str(pairs), base=str(world_folder), together=together, killed=killed)
-    found = workers.run(train_beside, 3, timeout=300, env=ranks.__getitem__, **arguments)
+    found = workers.run(train_beside, 3, **options, **arguments)
     return found, together, killed
 
 

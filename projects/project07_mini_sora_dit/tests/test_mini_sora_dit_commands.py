@@ -14,28 +14,29 @@ from project_commands import runner
 run = runner(main)
 
 
-def test_sample_of_the_trained_model(run, trained, tmp_path):
+def test_sample_of_a_model(run, finished, tmp_path):
     options = ["--steps", 2, "--seed", 3, "--count", 2]
     a, b, strips = tmp_path / "a.gif", tmp_path / "b.gif", tmp_path / "a.png"
-    status, out, err = run("sample", trained, "--output", a, strips, *options)
+    status, out, err = run("sample", finished, "--output", a, strips, *options)
     assert (status, err) == (0, "") and "영상 4편, 9프레임" in out
     assert "시드 3~4, 해법 euler 2스텝, 가이던스 2" in out
     with Image.open(a) as film, Image.open(strips) as sheet:
         assert film.size == (4 * (2 * 9 + 1), 4 * (2 * 9 + 1))
         assert sheet.size == (3 * (9 * 9 + 1), 3 * (4 * 9 + 1))
         whole = np.asarray(sheet)
-    run("sample", trained, "--output", b, *options)
+    run("sample", finished, "--output", b, *options)
     assert a.read_bytes() == b.read_bytes()
     one = tmp_path / "한 편.png"
-    run("sample", trained, "--output", one, "--steps", 2, "--seed", 4, "--class", "파랑")
+    run("sample", finished, "--output", one, "--steps", 2, "--seed", 4, "--class", "파랑")
     with Image.open(one) as strip:  # The same seed and class alone: the last row of the sheet.
-        row = whole[3 * 3 * 9 :].astype(int)
+        row, other = (whole[3 * top * 9 :][: 3 * 10].astype(int) for top in (3, 2))
         assert np.abs(np.asarray(strip) - row).max() <= 1  # one level where oneDNN does not compute
+        assert np.abs(row - other).max() > 20  # another seed
 
 
-def test_length_and_first_frame(run, trained, tmp_path):
+def test_length_and_first_frame(run, finished, tmp_path):
     Image.new("RGB", (30, 20), (220, 40, 40)).save(tmp_path / "빨강.png")
-    command = ["sample", trained, "--steps", 2, "--class", "빨강", "--output", tmp_path / "a.gif"]
+    command = ["sample", finished, "--steps", 2, "--class", "빨강", "--output", tmp_path / "a.gif"]
     status, out, err = run(*command, "--frames", 12, "--first", tmp_path / "빨강.png")
     assert (status, err) == (0, "") and "영상 1편, 12프레임" in out
     (tmp_path / "글.png").write_text("글")
@@ -87,9 +88,9 @@ def test_evaluate_and_sample_of_the_course(run, tmp_path):
     assert (status, err) == (0, "") and "영상 2편, 9프레임" in out
 
 
-def test_mistakes_have_one_sentence(run, trained, folder, tmp_path, arguments, monkeypatch):
+def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments, monkeypatch):
     broken = tmp_path / "깨짐"
-    shutil.copytree(trained, broken)
+    shutil.copytree(finished, broken)
     (broken / "transformer.npz").write_bytes(b"broken")
     picture = ("--output", tmp_path / "a.gif")
     monkeypatch.setitem(sys.modules, "av", None)
@@ -97,18 +98,18 @@ def test_mistakes_have_one_sentence(run, trained, folder, tmp_path, arguments, m
         (["sample", tmp_path / "없음", *picture], "모델 폴더"),
         (["sample", tmp_path, *picture], "모델이 없으니 train을"),
         (["sample", broken, *picture], "저장한 때와 다르니 원본을 복사하거나"),
-        (["sample", trained, *picture, "--class", "노랑"], "클래스 '노랑'은(는) 모르니 빨강, 파랑"),
-        (["sample", trained, *picture, "--direction", "왼쪽 위"], "방향을 모르니 방향을 빼세요"),
+        (["sample", finished, *picture, "--class", "노랑"], "클래스 '노랑'은(는) 모르니 빨강, 파랑"),
+        (["sample", finished, *picture, "--direction", "왼쪽 위"], "방향을 모르니 방향을 빼세요"),
         (["sample", *picture, "--direction", "위"], "방향 '위'은(는) 모르니 왼쪽 위"),
-        (["sample", trained, *picture, "--seed", -1], "시드 -1"),
-        (["sample", trained, *picture, "--guidance", 99], "가이던스 99"),
-        (["sample", trained, *picture, "--steps", 2000], "스텝 2000"),
-        (["sample", trained, *picture, "--frames", 1000], "길이 1000"),
-        (["sample", trained, "--output", tmp_path / "a.txt"], ".gif, .png, .mp4 가운데"),
-        (["sample", trained, "--output", tmp_path / "a.mp4"], "`pip install av`로 설치하거나 GIF를"),
-        (["evaluate", trained, "--output", tmp_path], "mnist로 학습한 모델을 주세요"),
-        (["train", folder, "--output", trained, *arguments], "학습을 마친 모델이 있으니"),
-        (["train", tmp_path / "없음", "--output", trained, *arguments], "폴더를 열 수 없으니"),
+        (["sample", finished, *picture, "--seed", -1], "시드 -1"),
+        (["sample", finished, *picture, "--guidance", 99], "가이던스 99"),
+        (["sample", finished, *picture, "--steps", 2000], "스텝 2000"),
+        (["sample", finished, *picture, "--frames", 1000], "길이 1000"),
+        (["sample", finished, "--output", tmp_path / "a.txt"], ".gif, .png, .mp4 가운데"),
+        (["sample", finished, "--output", tmp_path / "a.mp4"], "`pip install av`로 설치하거나 GIF를"),
+        (["evaluate", finished, "--output", tmp_path], "mnist로 학습한 모델을 주세요"),
+        (["train", folder, "--output", finished, *arguments], "학습을 마친 모델이 있으니"),
+        (["train", tmp_path / "없음", "--output", finished, *arguments], "폴더를 열 수 없으니"),
         (["train", folder, "--output", tmp_path / "m", "--side", "100"], "side=100"),
         (["train", "mnist", "--output", tmp_path / "m", "--side", "20"], "16이나 32로"),
     ):
@@ -118,7 +119,7 @@ def test_mistakes_have_one_sentence(run, trained, folder, tmp_path, arguments, m
     (broken / "model.json").write_text("{}", encoding="utf-8")
     assert "깨졌으니 train을 --restart로" in run("sample", broken, *picture)[2]
     (tmp_path / "파일").write_text("x")
-    assert "쓸 수 없으니" in run("sample", trained, "--steps", 1, "--output", tmp_path / "파일" / "a.gif")[2]
+    assert "쓸 수 없으니" in run("sample", finished, "--steps", 1, "--output", tmp_path / "파일" / "a.gif")[2]
     assert not (tmp_path / "a.gif").exists()
 
 
@@ -142,10 +143,10 @@ def test_help_is_korean(capsys):
         assert caught.value.code == 0 and "도움말" in out and "options:" not in out
 
 
-def test_bench_measures(run, trained, monkeypatch):
+def test_bench_measures(run, finished, monkeypatch):
     monkeypatch.setattr("mini_sora_dit.bench.SECONDS", 0)
     monkeypatch.setattr("mini_sora_dit.bench.BATCH", 4)
-    status, out, err = run("bench", trained)
+    status, out, err = run("bench", finished)
     assert (status, err) == (0, "") and "프레임/초" in out and "adams" in out
     assert all(
         float(line.split()[-1]) > 0 for line in out.splitlines() if line.startswith(("euler", "adams"))

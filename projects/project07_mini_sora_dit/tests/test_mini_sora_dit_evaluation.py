@@ -79,9 +79,9 @@ def test_training_is_drawn_measure_by_measure():
     np.testing.assert_array_equal(motion.lines[0].get_data(), [[10, 20], [0.1, 0.05]])
 
 
-def test_other_clips_have_no_judge(trained):
+def test_other_clips_have_no_judge(finished):
     with pytest.raises(StudyError, match="심판은 움직이는 숫자만 알아보니 mnist로"):
-        evaluation.Yardstick(storage.read_card(trained), 4)
+        evaluation.Yardstick(storage.read_card(finished), 4)
 
 
 def square(labels, wobble=0.0):

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from mini_sora_dit_tiny import install
 from PIL import Image
 
 from mini_sora_dit import clips, storage, training
@@ -31,14 +32,39 @@ def data(folder):
     return clips.load(str(folder), 8, 9)
 
 
-def start(folder, output, arguments, *more):
-    command = [sys.executable, "-m", "mini_sora_dit", "train", folder, "--output", output, *arguments, *more]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def trainings(folder, arguments, tmp_path_factory):
+    """The folder of a finished model of :mod:`mini_sora_dit_tiny`, and what a kill would have left of it at three
+    moments: after twenty steps of the first network, and after none and twenty of the second.
+    """
+    output, moments = tmp_path_factory.mktemp("끝") / "모델", tmp_path_factory.mktemp("멈춤")
+    killed = {moments / "처음": ("autoencoder", 20), moments / "사이": ("transformer", 0)}
+    killed[moments / "끝"] = ("transformer", 20)
+    save = training.Stage.save
+
+    def save_and_look(stage, *rest):
+        save(stage, *rest)
+        for path, moment in killed.items():
+            if moment == (stage.name, len(stage.losses)):
+                shutil.copytree(output, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch.setattr)
+        patch.setattr(training.Stage, "save", save_and_look)
+        assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
+    return output, list(killed)
 
 
-def test_both_losses_fall(trained, data):
+@pytest.fixture(scope="module")
+def trained(trainings):
+    """The folder of the finished model. Tests must not change it."""
+    return trainings[0]
+
+
+def test_both_losses_fall(trained, data, monkeypatch):
     first, second, *flow = storage.read_card(trained)["progress"]
     assert second["loss"] < first["loss"] and second["psnr"] > first["psnr"]
+    install(monkeypatch.setattr)
     animator = storage.load_animator(trained)
     clean = animator.autoencoder.encode(data.train)
     np.testing.assert_allclose(np.mean(clean, (0, 1, 2, 3)), 0, atol=0.3)
@@ -65,35 +91,38 @@ def test_finished_folder(trained):
 
 
 def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(
-    folder, arguments, trained, tmp_path, capsys, monkeypatch
+    folder, arguments, trainings, tmp_path, capsys, monkeypatch
 ):
-    output = tmp_path / "모델"
-    with start(folder, output, arguments) as process:
-        for line in process.stdout:
-            if line.startswith("[오토인코더 20/40]"):
-                process.send_signal(signal.SIGKILL)  # no chance to tidy up
-                break
-    assert process.wait() == -signal.SIGKILL
-    assert (output / "state.npz").exists() and not (output / "model.json").exists()
-    assert main(["sample", str(output), "--output", str(tmp_path / "a.png")]) == 1
+    """A kill leaves the files as they were at that moment, without a chance to tidy up."""
+    trained, killed = trainings
+    first, between, second = (
+        shutil.copytree(path, tmp_path / str(place)) for place, path in enumerate(killed)
+    )
+    assert (first / "state.npz").exists() and not (first / "model.json").exists()
+    assert main(["sample", str(first), "--output", str(tmp_path / "a.png")]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
 
+    install(monkeypatch.setattr)
     step = training.Stage.step
 
     def interrupted(stage):
-        if stage.name == "transformer" and len(stage.losses) == 25:
+        if stage.name == "transformer":
             raise KeyboardInterrupt
         return step(stage)
 
     monkeypatch.setattr(training.Stage, "step", interrupted)
-    assert main(["train", str(folder), "--output", str(output), *arguments]) == 130
+    assert main(["train", str(folder), "--output", str(first), *arguments]) == 130
     assert "오토인코더에서 마친 스텝: 20" in capsys.readouterr().out
+    assert (first / "state.npz").read_bytes() == (between / "state.npz").read_bytes()
     monkeypatch.setattr(training.Stage, "step", step)
-    assert main(["train", str(folder), "--output", str(output), *arguments]) == 0
+    assert main(["train", str(folder), "--output", str(second), *arguments]) == 0
     assert "트랜스포머에서 마친 스텝: 20" in capsys.readouterr().out
-    for name in (*FILES, *(f"sheets/{path.name}" for path in (trained / "sheets").iterdir())):
-        assert (output / name).read_bytes() == (trained / name).read_bytes(), name
-    assert not (output / "state.npz").exists()
+    for output, names in ((first, ["autoencoder_000040.png"]), (second, os.listdir(trained / "sheets"))):
+        for name in (f"sheets/{name}" for name in names):
+            assert (output / name).read_bytes() == (trained / name).read_bytes(), name
+    for name in FILES:
+        assert (second / name).read_bytes() == (trained / name).read_bytes(), name
+    assert not (second / "state.npz").exists()
 
 
 def test_a_full_disk_leaves_the_old_state(data, tmp_path, monkeypatch):
@@ -115,11 +144,12 @@ def test_a_full_disk_leaves_the_old_state(data, tmp_path, monkeypatch):
 
 
 def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path):
-    with start(folder, tmp_path / "모델", arguments, "--devices", "2") as process:
-        _, err = process.communicate(timeout=600)
-    assert process.returncode == 0 and len(err.splitlines()) == 4, (
-        err
-    )  # The files that were skipped, nothing else.
+    """In a process of its own, since this one has already started with one device."""
+    command = [sys.executable, "-m", "tests.mini_sora_dit_tiny", "train", folder, *arguments]
+    options = dict(cwd=PROJECT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*command, "--output", tmp_path / "모델", "--devices", "2"], **options)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 4, done.stderr  # the files that were skipped, nothing else
     one, two = (storage.read_card(path)["progress"] for path in (trained, tmp_path / "모델"))
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-3)

@@ -1,0 +1,38 @@
+"""A network with one layer of each kind that the UNet has, where training is tested and not the network.
+
+As a program it is the command line with this network: ``python -m tests.diffusion_image_gen_tiny train ...``.
+"""
+
+import tf_study  # noqa: F401  isort: skip
+
+import sys
+
+import keras
+import tensorflow as tf
+
+from diffusion_image_gen import training
+from diffusion_image_gen.__main__ import main
+from tf_study.models import unet
+
+
+class Tiny(keras.Model):
+    """Arguments and inputs as those of ``tf_study.models.unet.UNet``."""
+
+    def __init__(self, channels, classes, image_channels):
+        super().__init__(autocast=False)
+        (width,) = channels
+        self.classes, self.image_channels, self.width = classes, image_channels, width
+        self.time, self.label = unet.dense(width, width), keras.layers.Embedding(classes + 1, width)
+        self.label.build()
+        self.enter, self.norm = unet.conv(image_channels, width), unet.norm(width)
+        self.leave = unet.conv(width, image_channels, kernel_initializer="zeros")
+        self.built = True
+
+    def call(self, x, time, label):
+        embedding = self.time(unet.time_embedding(time, self.width)) + self.label(label)
+        return self.leave(tf.nn.silu(self.norm(self.enter(x) + embedding[:, None, None])))
+
+
+if __name__ == "__main__":
+    training.UNet = Tiny
+    sys.exit(main())
