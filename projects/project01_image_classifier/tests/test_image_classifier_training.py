@@ -25,7 +25,8 @@ from tf_study.errors import StudyError
 PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings("small", pretrained=False, side=32, batch=16, epochs=(1, 6))
 SHORT = replace(TINY, epochs=(1, 2))
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the")  # tf.data's functions stay graphs.
+# Without graphs: tf.data's functions stay some, and Keras turns every number into an array of NumPy.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the", "ignore:__array__ implementation")
 FINISHED = {"model.json", "model.keras", "model.tflite", "model_int8.tflite", "calibration.npz"}
 
 
