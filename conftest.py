@@ -59,9 +59,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def work_unit(nodeid):
-    """The practice whose graders a test is about, else the test's file; a notebook is a file too."""
-    practice = re.search(r"\[(chapter\d\d/ex\d\d)", nodeid)
-    return practice[1] if practice else nodeid.partition("::")[0]
+    """The practice whose graders a test is about, the project whose tests share models, else the test's file.
+
+    A notebook is a file too.
+    """
+    shared = re.search(r"\[(chapter\d\d/ex\d\d)", nodeid) or re.match(r"(projects/\w+)/tests/", nodeid)
+    return shared[1] if shared else nodeid.partition("::")[0]
 
 
 def pytest_collectstart(collector):

@@ -18,8 +18,12 @@ from packaging.utils import canonicalize_name
 from tf_study import curriculum
 
 ROOT = curriculum.ROOT
-# What uses packages of ``dev``, and a lecture that compares with PyTorch where it is installed.
-SAMPLE = ("test_notebooks.py", "test_jupyterlab.py", "03_rotary_position_embedding")
+# What uses packages of ``dev``, and a practice that compares with PyTorch where it is installed.
+SAMPLE = (
+    "test_convert_there_and_back",
+    "test_jupyterlab.py",
+    "(chapter10_memory_optimization and solutions and ex01)",
+)
 
 
 def needed(name: str, extras: frozenset[str] = frozenset()) -> dict[str, Distribution]:

@@ -57,20 +57,20 @@ def lab(tmp_path):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(f"{address}/api/status", timeout=1).close()
                 break
             except OSError:
                 assert server.poll() is None, "JupyterLab이 시작되지 않았습니다."
-                time.sleep(0.5)
+                time.sleep(0.1)
         yield address, folder / "first.ipynb"
     finally:
         server.terminate()
         server.wait(20)
 
 
-def test_jupyterlab_finds_the_kernel_and_runs_a_cell(lab, page):
+def test_jupyterlab_finds_the_kernel_and_runs_a_cell(page, lab):
     from playwright.sync_api import expect
 
     address, path = lab

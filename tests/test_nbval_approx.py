@@ -78,50 +78,58 @@ def run_cells(tmp_path, cells, **variables):
     return run.stdout + run.stderr, {int(number): mark for mark, number in marks}
 
 
-def test_pytest_nbval_compares_numbers_within_the_tolerance(tmp_path):
-    """One notebook, one run: which cells fail, and what is said of them."""
+MODEL = "if pretrained.available('efficientnet_lite0'):\n    print('파라미터 4,652,008개')"
+BUILT = "if cuda.available():\n    print('섹터 4개')"
+
+
+def test_pytest_nbval_compares_what_can_be_compared_within_the_tolerance(tmp_path):
+    """One notebook, one run without models and a compiler: which cells fail, and what is said of them."""
     measure = "print('정확도 0.91')"
     check = "verify.close('이름', 1 + 1e-9, 1.0)"
     cells = (
-        ("from tf_study import verify", "", [], True),
+        ("from tf_study import cuda, pretrained, verify", "", [], True),
         (measure, "정확도 0.93", ["approx:0.05"], True),
         (measure, "정확도 0.99", ["approx:0.05"], False),
         (measure, "정확도 0.93", [], False),
         (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-06)", [], True),
         (check, "[검증] 이름: 최대 오차 3e-08 (허용 1e-05)", [], False),
+        (MODEL, "파라미터 4,652,008개", ["model:efficientnet_lite0"], True),
+        (MODEL, "파라미터 4,652,008개", [], False),
+        ("raise ValueError", "", ["model:efficientnet_lite0"], False),
+        (BUILT, "섹터 4개", ["compiler"], True),
+        (BUILT, "섹터 4개", [], False),
+        ("raise ValueError", "", ["compiler"], False),
     )
-    out, marks = run_cells(tmp_path, cells)
+    nothing = {
+        "TF_STUDY_CACHE": str(tmp_path / "cache"),
+        "TF_STUDY_DATA": "",
+        "PATH": str(tmp_path),
+        "CXX": "",
+    }
+    out, marks = run_cells(tmp_path, cells, **nothing)
     assert marks == {number: "PASSED" if cell[3] else "FAILED" for number, cell in enumerate(cells)}, out
     assert "저장된 수 0.99, 나온 수 0.91" in out
-
-
-def test_a_cell_of_a_missing_model_is_run_but_not_compared(tmp_path):
-    use = "if pretrained.available('efficientnet_lite0'):\n    print('파라미터 4,652,008개')"
-    cells = (
-        ("from tf_study import pretrained", "", []),
-        (use, "파라미터 4,652,008개", ["model:efficientnet_lite0"]),
-        (use, "파라미터 4,652,008개", []),
-        ("raise ValueError", "", ["model:efficientnet_lite0"]),
-    )
-    cache = {"TF_STUDY_CACHE": str(tmp_path / "cache"), "TF_STUDY_DATA": ""}
-    out, marks = run_cells(tmp_path, cells, **cache)
-    assert marks == {0: "PASSED", 1: "PASSED", 2: "FAILED", 3: "FAILED"}, out
-    assert "efficientnet_lite0 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니" in out
-    (model,) = (model for model in catalog.CATALOG if model.name == "efficientnet_lite0")
-    for file in model.files:  # Of the right size: enough to be here.
-        (tmp_path / "cache" / "models").mkdir(parents=True)
-        with open(tmp_path / "cache" / "models" / file.name, "wb") as content:
-            content.truncate(file.size)
-    changed = [(use, "파라미터 5개", ["model:efficientnet_lite0"])]
-    out, marks = run_cells(tmp_path, [*cells[:2], *changed], **cache)
-    assert marks == {0: "PASSED", 1: "PASSED", 2: "FAILED"}, out
-
-
-def test_a_cell_is_not_compared_without_a_compiler(tmp_path):
-    use = "from tf_study import cuda\nif cuda.available():\n    print('섹터 4개')"
-    cells = ((use, "섹터 4개", ["compiler"]), (use, "섹터 4개", []), ("raise ValueError", "", ["compiler"]))
-    out, marks = run_cells(tmp_path, cells, PATH=str(tmp_path), CXX="")
-    assert marks == {0: "PASSED", 1: "FAILED", 2: "FAILED"}, out
+    assert re.search("efficientnet_lite0.* 모델이 없어 그 모델의 시험과 셀을 비교하지 않았으니", out)
     assert "C++ 컴파일러가 없어 그것이 필요한 셀을 비교하지 않았으니" in out
-    out, marks = run_cells(tmp_path, [(use, "섹터 5개", ["compiler"])])
-    assert marks == {0: "FAILED" if nbval_needs.builder.compiler() else "PASSED"}, out
+
+
+def test_a_cell_of_a_model_that_is_here_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_STUDY_CACHE", str(tmp_path))
+    monkeypatch.setenv("TF_STUDY_DATA", "")
+    tags = ["approx:0.05", "model:efficientnet_lite0"]
+    assert nbval_needs.compared(["approx:0.05"]) and not nbval_needs.compared(tags)
+    (model,) = (model for model in catalog.CATALOG if model.name == "efficientnet_lite0")
+    (tmp_path / "models").mkdir()
+    for file in model.files:  # Of the right size: enough to be here.
+        with open(tmp_path / "models" / file.name, "wb") as content:
+            content.truncate(file.size)
+    assert nbval_needs.compared(tags)
+    assert not nbval_needs.compared([*tags, "model:e5_small"])
+
+
+def test_a_cell_that_needs_a_compiler_is_compared_where_there_is_one(monkeypatch):
+    assert nbval_needs.compared(["compiler"]) == (nbval_needs.builder.compiler() is not None)
+    monkeypatch.setattr(nbval_needs.builder, "compiler", lambda: "c++")
+    assert nbval_needs.compared(["compiler"])
+    monkeypatch.setattr(nbval_needs.builder, "compiler", lambda: None)
+    assert not nbval_needs.compared(["compiler"]) and nbval_needs.compared([])

@@ -23,7 +23,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from tf_study import serving
-serving.HEAD_SECONDS, serving.BODY_SECONDS, serving.DRAIN_SECONDS, serving.STALL_SECONDS = 1, 5, 1, 1
+serving.HEAD_SECONDS, serving.BODY_SECONDS, serving.DRAIN_SECONDS, serving.STALL_SECONDS = 1, 3, 1, 1
 
 def create():
     app = serving.application(4 * 2**20, {404: "없습니다."})

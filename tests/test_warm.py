@@ -292,6 +292,8 @@ def test_pytest_forks_and_keeps_a_notebook_together(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     for name in ("a", "b", "c"):
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    light = "from tf_study import warm\nwarm.IMAGES['tensorflow'] = ('numpy',)"
+    (tmp_path / "light.py").write_text(light, encoding="utf-8")
     options = [
         "--nbval",
         "--nbval-current-env",
@@ -299,13 +301,15 @@ def test_pytest_forks_and_keeps_a_notebook_together(tmp_path):
         "-n",
         "2",
         "-p",
+        "light",
+        "-p",
         "conftest",
         "--rootdir",
         str(tmp_path),
     ]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", os.devnull, *options, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "tests", tmp_path]))},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -320,6 +324,11 @@ def test_the_units_of_work(request):
     assert work_unit(grader) == "chapter05/ex01"
     assert work_unit("chapter01_basics/01_tensorflow_intro.ipynb::Cell 3").endswith("intro.ipynb")
     assert work_unit("tests/test_plots.py::test_hangul[chapter05/x]") == "tests/test_plots.py"
+    assert work_unit("projects/project01_a/tests/test_b.py::test_c") == "projects/project01_a"
+    assert (
+        work_unit("projects/project01_a/walkthrough.ipynb::Cell 1")
+        == "projects/project01_a/walkthrough.ipynb"
+    )
 
 
 def test_the_session_forks_where_it_can(request):

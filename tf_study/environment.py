@@ -33,6 +33,8 @@ def prepare() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # tqdm, which transformers imports, asks for a widget that only the classic notebook needs.
     warnings.filterwarnings("ignore", message="IProgress")
+    # jsonschema, which opens every notebook, would read a grammar of addresses for a second and check none with it.
+    sys.modules.setdefault("rfc3987_syntax", None)
     if "tensorflow" in sys.modules:
         _select_device()
     elif not any(isinstance(finder, _TensorFlowFinder) for finder in sys.meta_path):

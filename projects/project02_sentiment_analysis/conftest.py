@@ -7,7 +7,7 @@ TRAINING = (
     "--data",
     "embedded",
     "--pretraining",
-    "20",
+    "0",
     "--epochs",
     "1",
     "3",
@@ -46,6 +46,14 @@ def exported(trained, tmp_path_factory):
     shutil.copytree(trained, folder)
     export.export(folder, FORMS)
     return folder
+
+
+@pytest.fixture(scope="session")
+def int8(exported):
+    """The same model's form of whole numbers, loaded."""
+    from sentiment_analysis import model
+
+    return model.load(exported, "int8")
 
 
 @pytest.fixture(scope="session")

@@ -278,7 +278,7 @@ def peak():  # in MB; Linux hands ru_maxrss on from the parent process, its stat
 
 before = peak()
 with ThreadPoolExecutor(2) as pool:  # taking turns, and neither keeps what the other needs
-    list(pool.map(lambda _: images.squares(Path(sys.argv[1]).read_bytes(), 64, 256), range(4)))
+    list(pool.map(lambda _: images.squares(Path(sys.argv[1]).read_bytes(), 64, 256), range(2)))
 print(peak() - before)
 """
 

@@ -219,9 +219,8 @@ def warm_up(texts: list[str]) -> bytes:
 
 
 def _save(module: tf.Module, path: Path) -> None:
-    signatures = {name: function.get_concrete_function() for name, function in module.signatures.items()}
     with quiet_stderr():
-        tf.saved_model.save(module, str(path), signatures=signatures)
+        tf.saved_model.save(module, str(path), signatures=module.signatures)
 
 
 def _replace(folder: Path, save) -> None:

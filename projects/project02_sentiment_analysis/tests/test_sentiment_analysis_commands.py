@@ -57,9 +57,8 @@ def test_predict_texts(run, exported):
     )
 
 
-def test_predict_a_file_and_standard_input(run, exported, tmp_path, monkeypatch):
-    loaded = model.load(exported, "int8")
-    monkeypatch.setattr(model, "load", lambda folder, form: loaded)
+def test_predict_a_file_and_standard_input(run, exported, int8, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "load", lambda folder, form: int8)
     content = "\ufeff첫 글\r\n\n둘째\t글\n마지막".encode()
     (tmp_path / "a.txt").write_bytes(content)
     monkeypatch.setattr(prediction, "ROWS", 2)
@@ -73,7 +72,11 @@ def test_predict_a_file_and_standard_input(run, exported, tmp_path, monkeypatch)
     assert run("predict", exported, "--json", "--form", "int8")[1] == out
 
 
-def test_predict_says_what_is_wrong(run, exported, trained, tmp_path, monkeypatch):
+def test_predict_says_what_is_wrong(run, exported, int8, trained, tmp_path, monkeypatch):
+    load = model.load
+    monkeypatch.setattr(
+        model, "load", lambda folder, form: int8 if folder == exported else load(folder, form)
+    )
     (tmp_path / "a.txt").write_bytes("글".encode("euc-kr"))
     (tmp_path / "b.txt").write_bytes(b"\n \n")
     for words, sentence in (

@@ -24,9 +24,9 @@ ODD = ["", "   ", "ㅋㅋ😀", "中国어 100%", "가" * 3000, "a b\tc\nd", "�
 
 
 @pytest.fixture(scope="module")
-def loaded(exported):
+def loaded(exported, int8):
     """The model in each form."""
-    return {form: model.load(exported, form) for form in FORMS}
+    return {form: int8 if form == "int8" else model.load(exported, form) for form in FORMS}
 
 
 @pytest.fixture(scope="module")

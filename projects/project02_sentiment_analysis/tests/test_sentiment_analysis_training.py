@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sentiment_analysis import dataset, model, pretraining, tokens, training
 from sentiment_analysis.__main__ import main
@@ -20,9 +22,9 @@ from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
 FINISHED = {"model.json", "tokenizer.json", "weights.npz"}
-TINY = Settings(labels=60, tokens=16, batch=8, epochs=(1, 2), pretraining=2, patience=5)
+TINY = Settings(labels=60, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
 OPTIONS = ["--data", "embedded", "--labels", "60", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
-OPTIONS += ["--pretraining", "2", "--patience", "5"]  # the same on the command line
+OPTIONS += ["--pretraining", "0", "--patience", "5"]  # the same on the command line
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,26 @@ def train(parts):
 
 @pytest.fixture(scope="module")
 def whole(train, tmp_path_factory):
-    """The folder and the card of a training of :data:`TINY` that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    return folder, train(folder)
+    """The folder and the card of a training of :data:`TINY`, and the folder as it was just before it had the card."""
+    folder, before, rename = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before"), os.replace
+
+    def keep(part, path):
+        if path.name == model_folder.CARD:
+            shutil.copytree(folder, before, dirs_exist_ok=True)
+        rename(part, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", keep)
+        card = train(folder)
+    return folder, card, before
+
+
+@pytest.fixture
+def eager():
+    """No graphs: to build one takes seconds, a few steps without take none."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def arrays(folder):
@@ -74,32 +93,23 @@ def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys):
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     state = model_folder.read_about(output / "state.npz")
-    assert 1 <= len(state["history"]) < 3
+    assert 1 <= len(state["history"]) < 3 and (output / pretraining.FILE).exists()
     assert main(["predict", str(output), "글"]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
 
     assert main(command) == 0
     told = capsys.readouterr().out
-    assert f"마친 에포크: {len(state['history'])}" in told and "[사전 학습]" not in told
+    assert f"마친 에포크: {len(state['history'])}" in told and "[머리]" not in told
     assert {path.name for path in output.iterdir()} == FINISHED
     assert model.read_card(output)["history"] == whole[1]["history"] and same(output, whole[0])
 
 
-@pytest.mark.parametrize("moment", ["model.json"])
-def test_stopped_in_the_middle_of_a_write(train, whole, tmp_path, monkeypatch, moment):
-    rename = os.replace
-
-    def stop(part, path):
-        if path.name == moment:
-            raise KeyboardInterrupt
-        rename(part, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path)
-    assert train(tmp_path)["history"] == whole[1]["history"] and same(tmp_path, whole[0])
-    assert {path.name for path in tmp_path.iterdir()} == FINISHED
+def test_stopped_in_the_middle_of_the_last_write(train, whole, eager):
+    """Nothing is left to learn, and no card without the rest."""
+    folder, card, before = whole
+    assert model_folder.CARD not in {path.name for path in before.iterdir()} > FINISHED - {model_folder.CARD}
+    assert train(before)["history"] == card["history"] and same(before, folder)
+    assert {path.name for path in before.iterdir()} == FINISHED
 
 
 def test_an_interrupted_run_is_not_mixed_with_another(parts, tmp_path, trained, training_options, capsys):
@@ -121,7 +131,7 @@ def test_an_interrupted_run_is_not_mixed_with_another(parts, tmp_path, trained, 
     assert not list(tmp_path.iterdir())  # A temperature is of one training only.
 
 
-def test_a_state_that_lacks_weights_is_said(parts, train, tmp_path):
+def test_a_state_that_lacks_weights_is_said(parts, train, tmp_path, eager):
     about = {"settings": TINY.as_json(), "fingerprint": parts.fingerprint()}
     about["history"] = [{"stage": 0, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}]
     model_folder.write_npz(tmp_path / "state.npz", [np.zeros(2)], about=np.array(json.dumps(about)))
@@ -173,7 +183,7 @@ def test_the_network_is_transformers_model(network):
 
 
 @pytest.mark.parametrize("blocks, whole", [(0, False), (1, False), (2, False), (3, True), (9, True)])
-def test_what_is_kept_gives_the_same_logits(network, blocks, whole):
+def test_what_is_kept_gives_the_same_logits(network, blocks, whole, eager):
     rows = some_rows()
     kept = training.Kept(network, rows, np.zeros(20, int), replace(TINY, blocks=blocks))
     wanted = network(tokens.padded(rows, 0)).numpy()
@@ -187,7 +197,7 @@ def test_what_is_kept_gives_the_same_logits(network, blocks, whole):
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_stages_change_what_they_may(network, parts, tmp_path, blocks):
+def test_stages_change_what_they_may(network, parts, tmp_path, blocks, eager):
     (tmp_path / "tokenizer.json").write_bytes(
         pretraining.learn_pieces(parts.train.texts[:5]).to_str().encode()
     )
@@ -217,7 +227,7 @@ def test_stages_change_what_they_may(network, parts, tmp_path, blocks):
     assert (len(learning) == len(network.weights)) == (blocks == 3)
 
 
-def test_epochs_take_every_review_once_in_another_order(network, parts, tmp_path):
+def test_epochs_take_every_review_once_in_another_order(network, parts, tmp_path, eager):
     run = object.__new__(training.Training)
     run.chosen, run.known = replace(TINY, batch=4), training.Kept(network, some_rows(50), np.zeros(50), TINY)
     first, again, second = (list(run._shuffled(number)) for number in (0, 0, 1))
@@ -228,7 +238,7 @@ def test_epochs_take_every_review_once_in_another_order(network, parts, tmp_path
     assert np.mean(spread) < 3 < np.ptp(run.known.lengths)  # About as long, so that little is padding.
 
 
-def test_a_loss_that_is_no_number_is_said(train, tmp_path):
+def test_a_loss_that_is_no_number_is_said(train, tmp_path, eager):
     with pytest.raises(StudyError, match="손실이 수가 아니게 되었으니 --rates를 줄이고"):
         train(tmp_path, replace(TINY, rates=(1e30, 1e30), epochs=(3, 1)))
 

@@ -20,6 +20,8 @@ from tf_study import cli
 from tf_study.errors import StudyError
 
 CLOUD = "DataflowRunner"
+# What DirectRunner runs here in the end. First it would fetch another program, Prism, and try that.
+LOCAL = {"DirectRunner": "FnApiRunner"}
 # As a module of that name, which workers find, and not as __main__; without what Beam's import warns of.
 START = (
     "import logging, sys; logging.getLogger().setLevel(logging.ERROR); "
@@ -91,7 +93,8 @@ def _run(program: Path, options: argparse.Namespace, work: Path) -> dict:
     cli.write_text(config, json.dumps(told))
     roots = [str(Path(__file__).parents[1]), str(Path(cli.__file__).parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(roots)}
-    command = [program, "-c", START, config, f"--runner={options.runner}", *shlex.split(options.beam_options)]
+    runner = LOCAL.get(options.runner, options.runner)
+    command = [program, "-c", START, config, f"--runner={runner}", *shlex.split(options.beam_options)]
     status = subprocess.run(command, env=environment).returncode
     try:
         result = json.loads(Path(told["result"]).read_text(encoding="utf-8"))

@@ -141,7 +141,7 @@ def test_memory_is_constant_with_a_real_network(trained):
 
         def readline(self, limit=-1):
             self.left -= 1
-            text = " ".join(random.choice(words, random.integers(1, 70))) + "가" * 500
+            text = " ".join(random.choice(words, random.integers(1, 20))) + "가" * 500
             return b"" if self.left < 0 else jsonl({"text": text, "more": "나" * 3000})
 
     class Counted(io.RawIOBase):
