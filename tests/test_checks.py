@@ -6,6 +6,7 @@ The solution is one more right answer: its notebook's last cell raises unless ev
 import importlib
 
 import pytest
+import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from answers import Answers
@@ -19,6 +20,14 @@ PROBLEMS = [
 
 # What an answer raises that is not wrong but unfinished.
 BROKEN = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_graphs():
+    """Leave graphs as they are traced: here each runs a few times, and improving it takes longer than they do."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.fixture(autouse=True)
