@@ -5,8 +5,7 @@
 # 필요한 것은 make와 Python 3.11(없으면 uv)뿐입니다. 어느 명령이든 중단했다가 다시 실행해도 됩니다.
 
 VENV   ?= .venv
-# 시험은 서버와 다른 프로세스를 자주 기다리므로 코어보다 하나 많이 실행합니다.
-JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN    := $(VENV)/bin
 
 .PHONY: study test models beam base dev advanced practice bench clean
