@@ -1,4 +1,4 @@
-"""pytest configuration that cannot be said in pyproject.toml: how notebooks are compared, and a browser."""
+"""pytest configuration that cannot be said in pyproject.toml: how notebooks are compared, a browser, eager steps."""
 
 import math
 import os
@@ -89,6 +89,15 @@ def pytest_terminal_summary(terminalreporter):
     # Quiet runs say nothing of what was skipped.
     for sentence in nbval_needs.sentences():
         terminalreporter.write_line(sentence)
+
+
+@pytest.fixture
+def eager():
+    """No graphs: to build one takes seconds, a few steps without take none."""
+    from tf_study.checks.eager import eagerly
+
+    with eagerly():
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """What tests of the projects' command lines share."""
 
+import contextlib
+import os
+import shutil
+
 import pytest
 
 
@@ -15,3 +19,21 @@ def runner(main):
         return call
 
     return run
+
+
+@contextlib.contextmanager
+def kept_before_writes(folder, copies):
+    """Copy a folder to ``copies / name`` just before each of its files gets its name, which is what a kill would leave.
+
+    Of several writes to a name the last copy stays.
+    """
+    rename = os.replace
+
+    def keep(part, path):
+        shutil.rmtree(copies / path.name, ignore_errors=True)
+        shutil.copytree(folder, copies / path.name)
+        rename(part, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", keep)
+        yield

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -105,10 +105,15 @@ def page(path: Path, facts: Mapping[str, object], images: str = "data:") -> HTML
         images: where its pictures may come from.
     """
     told = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")  # No end of the script element.
-    content = _SHELL.read_text(encoding="utf-8").replace("FACTS", told) + path.read_text(encoding="utf-8")
+    content = _read(_SHELL).replace("FACTS", told) + _read(path)
     policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     policy += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -1,8 +1,6 @@
 """Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import nbval_needs
 from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
+from project_commands import kept_before_writes
 from tf_study import pretrained
 from tf_study.errors import StudyError
 
@@ -44,28 +42,11 @@ def train(folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(folder, tmp_path_factory):
-    """The scores of a training of :data:`SHORT`, and its folder just before each write after the first epoch's."""
-    output, before, met, rename = tmp_path_factory.mktemp("whole"), {}, [], os.replace
-
-    def keep(part, path):
-        met.append(path.name)
-        if len(met) > 2:
-            before[path.name] = tmp_path_factory.mktemp("before")
-            shutil.copytree(output, before[path.name], dirs_exist_ok=True)
-        rename(part, path)
-
-    with pytest.MonkeyPatch.context() as patch:
+    """The scores of a training of :data:`SHORT`, and copies of its folder as it was before each file was written."""
+    output, before = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before")
+    with pytest.MonkeyPatch.context() as patch, kept_before_writes(output, before):
         patch.setattr(training.export, "write_all", lambda model, samples, output: {})
-        patch.setattr(os, "replace", keep)
         return scores(training.train(folder, output, SHORT, report=[].append)), before
-
-
-@pytest.fixture
-def eager():
-    """No graphs: to build one takes seconds, a few steps without take none."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def scores(card):
@@ -113,7 +94,7 @@ def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, 
 @pytest.mark.parametrize("moment", ["epoch-0002.keras", "state.json", "model.json"])
 def test_stopped_in_the_middle_of_a_write(train, whole, moment, eager):
     expected, before = whole
-    output = before[moment]
+    output = before / moment
     training.check_output(output, SHORT)
     assert not (output / "model.json").exists()
     np.testing.assert_allclose(scores(train(output)), expected, rtol=1e-3, atol=1e-3)

@@ -1,8 +1,6 @@
 """Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from project_commands import kept_before_writes
 from sentiment_analysis import dataset, model, pretraining, tokens, training
 from sentiment_analysis.__main__ import main
 from sentiment_analysis.encoders import Description, Network
@@ -40,25 +38,10 @@ def train(parts):
 @pytest.fixture(scope="module")
 def whole(train, tmp_path_factory):
     """The folder and the card of a training of :data:`TINY`, and the folder as it was just before it had the card."""
-    folder, before, rename = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before"), os.replace
-
-    def keep(part, path):
-        if path.name == model_folder.CARD:
-            shutil.copytree(folder, before, dirs_exist_ok=True)
-        rename(part, path)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "replace", keep)
+    folder, before = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before")
+    with kept_before_writes(folder, before):
         card = train(folder)
-    return folder, card, before
-
-
-@pytest.fixture
-def eager():
-    """No graphs: to build one takes seconds, a few steps without take none."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    return folder, card, before / model_folder.CARD
 
 
 def arrays(folder):

@@ -34,8 +34,14 @@ class Server:
         self.log = folder / f"{len(list(folder.iterdir()))}.log"
         command = [sys.executable, "-m", "llm_server", "serve", "--model", "tiny", "--port", "0", *options]
         with self.log.open("w") as log:
-            options = dict(cwd=PROJECT, env=os.environ | {"USE_TORCH": "0"}, text=True)
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, **options)
+            self.process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env=os.environ | {"USE_TORCH": "0"},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
     def wait(self):
         """Wait until it says where it is."""

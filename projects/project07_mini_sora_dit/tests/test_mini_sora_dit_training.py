@@ -175,7 +175,7 @@ def test_digits_are_judged_while_the_network_learns(tmp_path, capsys):
     assert "--autoencoder-steps를 1 이상으로" in capsys.readouterr().err
 
 
-def test_steps_and_seeds_draw_other_clips_and_other_noise(data):
+def test_steps_and_seeds_draw_other_clips_and_other_noise(data, eager):
     drawn = []
 
     class Seen(training.AutoencoderStage):
@@ -183,14 +183,10 @@ def test_steps_and_seeds_draw_other_clips_and_other_noise(data):
             drawn.append((clip.numpy(), draw(0, (3,), normal=True).numpy()))
             return super().loss(clip, labels, draw)
 
-    tf.config.run_functions_eagerly(True)
-    try:
-        for seed in (0, 1):
-            stage = Seen(data, Settings(**(TINY.as_json() | {"seed": seed})))
-            stage.step()
-            stage.step()
-    finally:
-        tf.config.run_functions_eagerly(False)
+    for seed in (0, 1):
+        stage = Seen(data, Settings(**(TINY.as_json() | {"seed": seed})))
+        stage.step()
+        stage.step()
     for place, (clip, noise) in enumerate(drawn):
         for other, more in drawn[place + 1 :]:
             assert np.abs(clip - other).max() > 0.1 and np.abs(noise - more).max() > 0.1
