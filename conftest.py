@@ -11,7 +11,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
 import nbval_needs
-from tf_study import notebooks, warm, workers
+from tf_study import environment, notebooks, warm, workers
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = (
@@ -46,6 +46,13 @@ def pytest_xdist_make_scheduler(config, log):
         _split_scope = staticmethod(work_unit)
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the libraries that the tests import, and the tests, out of the garbage collector's way."""
+    with environment.uncollected():
+        return (yield)
 
 
 def pytest_collection_modifyitems(config, items):
