@@ -8,7 +8,20 @@ import keras
 import tensorflow as tf
 
 
+def _value(variable):
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
 class _OneOperation:
+    def _apply_weight_decay(self, variables):
+        if self.weight_decay is None:
+            return
+        # Keras makes the operations of a learning-rate schedule anew for each variable.
+        rate = tf.cast(self.learning_rate, tf.float32)
+        for variable in filter(self._use_weight_decay, variables):
+            value = _value(variable)
+            value.assign_sub(value * self.weight_decay * rate)
+
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         step = tf.cast(self.iterations + 1, tf.float32)
         shared = {
@@ -25,10 +38,7 @@ class _OneOperation:
                 continue
             index = self._get_variable_index(variable)
             changed = {"var": variable, "m": self._momentums[index], "v": self._velocities[index]}
-            handles = {
-                name: tensor.value.handle if isinstance(tensor, keras.Variable) else tensor.handle
-                for name, tensor in changed.items()
-            }
+            handles = {name: _value(tensor).handle for name, tensor in changed.items()}
             tf.raw_ops.ResourceApplyAdam(grad=grad, **handles, **shared)
 
 
