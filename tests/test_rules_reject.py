@@ -247,7 +247,7 @@ SPOILT = [
     ("lecture", rules.lecture_size, add_cells(40), "30~70개"),
     ("lecture", rules.lecture_size, shorten_text, "어절"),
     ("lecture", rules.lecture_size, lengthen_text, "어절"),
-    ("lecture", OLD_SIZE, add_cells(20), "20~45개"),
+    ("lecture", OLD_SIZE, add_cells(20), "20~50개"),
     ("lecture", OLD_SIZE, drop_figures, "그림"),
     ("lecture", rules.words_a_cell, add_cells(25), "40어절보다"),
     ("lecture", rules.reading_time, add_cells(7), "예상 시간"),
