@@ -2,8 +2,13 @@
 
 ``make test`` brings all models first, and says what is missing. A test of a model is skipped without it. A notebook's
 cell with the tag ``model:<name>`` or ``compiler`` is run and says that it skips; its stored output, which is what
-comes out where the model or the compiler is, is compared only there.
+comes out where the model or the compiler is, is compared only there. A cell with the tag ``onednn`` prints what only
+a TensorFlow that computes with oneDNN records.
 """
+
+import os
+import platform
+import sys
 
 import pytest
 
@@ -12,6 +17,7 @@ from tf_study.pretrained import catalog, store
 
 PREFIX = "model:"
 COMPILER = "compiler"
+ONEDNN = "onednn"
 PACKAGED = {model.name: model for model in catalog.CATALOG if model.files}
 
 
@@ -29,7 +35,14 @@ def compared(tags: list[str]) -> bool:
     """Return whether all that a cell's tags name is here."""
     needed = names(tags)  # Of most cells nothing: they cost no look at the models' folder.
     here = not needed or needed.isdisjoint(missing())
-    return here and (COMPILER not in tags or builder.compiler() is not None)
+    here = here and (COMPILER not in tags or builder.compiler() is not None)
+    return here and (ONEDNN not in tags or onednn())
+
+
+def onednn() -> bool:
+    """Return whether TensorFlow computes with oneDNN: on x86-64, not on macOS, unless it is switched off."""
+    on = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
+    return on and platform.machine() in ("x86_64", "AMD64") and sys.platform != "darwin"
 
 
 def sentences() -> list[str]:

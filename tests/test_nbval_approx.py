@@ -127,6 +127,18 @@ def test_a_cell_of_a_model_that_is_here_is_compared(tmp_path, monkeypatch):
     assert not nbval_needs.compared([*tags, "model:e5_small"])
 
 
+def test_a_cell_that_needs_onednn_is_compared_where_tensorflow_uses_it(monkeypatch):
+    monkeypatch.setattr(nbval_needs.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(nbval_needs.sys, "platform", "linux")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert nbval_needs.compared(["onednn"])
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert not nbval_needs.compared(["onednn"]) and nbval_needs.compared([])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    monkeypatch.setattr(nbval_needs.sys, "platform", "darwin")
+    assert not nbval_needs.compared(["onednn"])
+
+
 def test_a_cell_that_needs_a_compiler_is_compared_where_there_is_one(monkeypatch):
     assert nbval_needs.compared(["compiler"]) == (nbval_needs.builder.compiler() is not None)
     monkeypatch.setattr(nbval_needs.builder, "compiler", lambda: "c++")
