@@ -41,6 +41,14 @@ def test_image_grid_shapes():
         assert len(axes[0, 0].images) == 1 and not axes[1, 2].images
 
 
+def test_a_mosaic_is_one_picture_with_white_lines_between():
+    axis = plots.mosaic(np.full((2, 3, 4, 5), 0.5), ["가", "나"], title="제목")
+    picture = np.ma.filled(axis.images[0].get_array(), np.nan)
+    assert picture.shape == (2 * 5, 3 * 6) and np.isnan(picture).sum() == 2 * 5 * 3 * 6 - 2 * 3 * 4 * 5
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["가", "나"]
+    assert axis.get_yticks().tolist() == [1.5, 6.5] and axis.get_title() == "제목"
+
+
 def test_curves_draws_every_series_with_distinct_style():
     axis = plots.curves({"가": [1, 2], "나": [2, 1]}, title="제목", xlabel="에포크", ylabel="손실", logy=True)
     assert [line.get_label() for line in axis.lines] == ["가", "나"]

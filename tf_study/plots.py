@@ -93,6 +93,28 @@ def image_grid(
     return axes
 
 
+def mosaic(images, rows: Sequence[str], *, title: str, size: float = 0.8) -> Axes:
+    """Draw rows of small grey images as one picture, which takes a tenth of the time of an axes for each image.
+
+    Args:
+        images: (rows, columns, H, W), values in -1..1.
+        rows: one short text per row.
+        title: title of the figure.
+        size: width of one image in inches.
+    """
+    images = np.pad(
+        images, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan
+    )  # white lines between them
+    count, columns, height, width = images.shape
+    ax = plt.subplots(figsize=(columns * size, count * size * height / width + 0.5))[1]
+    whole = images.swapaxes(1, 2).reshape(count * height, columns * width)
+    ax.imshow(whole, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    ax.set(title=title, xticks=[])
+    ax.set_yticks(height * np.arange(count) + (height - 2) / 2, rows)
+    ax.grid(False)
+    return ax
+
+
 def curves(
     series: Mapping[str, Sequence],
     x: Sequence | None = None,

@@ -2,7 +2,7 @@
 
 ``tf_study/data/embedded/bert/pretrained.npz`` comes from the lecture's own cells, run up to its pretraining with all 720
 steps where the lecture stops after 120: the same texts, vocabulary, seed and schedule. Weights are float16. With
-``--check`` nothing is trained: the rows of ``tf_study/data/README.md`` are printed.
+``--check`` nothing is trained: the validation losses that ``tf_study/data/README.md`` quotes are printed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def train() -> None:
         raise RuntimeError(f"{LECTURE.name} does not say {SHORT} any more")
     lecture = {"__name__": "lecture"}
     for source in [*cells[:last], cells[last].replace(SHORT, WHOLE)]:
-        exec(compile(source, LECTURE.name, "exec"), lecture)  # noqa: S102
+        exec(compile(source, LECTURE.name, "exec"), lecture)
     variables = lecture["mlm"].trainable_variables
     weights = {f"w{i}": variable.numpy().astype(np.float16) for i, variable in enumerate(variables)}
     records = {name: np.array(lecture[name], np.float32) for name in ("log", "checks")}

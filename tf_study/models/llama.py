@@ -219,11 +219,19 @@ class Llama(keras.Model):
 
     def call(self, tokens, cache: list[Cache] | None = None, start=0):
         """tokens (B, T) from position ``start`` on → (logits (B, T, V), one cache per block)."""
+        x, new = self.hidden(tokens, cache, start)
+        return self.logits(x), new
+
+    def hidden(self, tokens, cache: list[Cache] | None = None, start=0):
+        """What the logits are computed from, as :meth:`call`: (x (B, T, d), one cache per block)."""
         x, new = self.embedding(tokens), list(cache or [None] * len(self.blocks))
         for i, block in enumerate(self.blocks):
             x, new[i] = block(x, cache=new[i], start=start)
-        x = self.norm(x)
-        return self.head(x) if self.head else x @ tf.transpose(self.embedding.embeddings), new
+        return self.norm(x), new
+
+    def logits(self, x):
+        """x (..., d) of :meth:`hidden` → logits (..., V)."""
+        return self.head(x) if self.head else x @ tf.transpose(self.embedding.embeddings)
 
 
 def load_torch(model: Llama, state: Mapping) -> None:

@@ -1,19 +1,16 @@
 """Drawing: the same pictures as the course's samplers, and one picture for every seed."""
 
-import os
-import platform
 from collections import deque
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import nbval_needs
 from diffusion_image_gen import sampling
 from diffusion_image_gen.settings import SAMPLERS, Settings, Wish, default
 from tf_study import diffusion
 from tf_study.errors import StudyError
-
-ONEDNN = platform.machine() in ("x86_64", "AMD64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
@@ -37,7 +34,9 @@ def test_a_seed_is_a_picture_to_the_bit(painter, sampler, guidance):
     among = painter.draw(labels, seeds, wish)
     np.testing.assert_array_equal(painter.draw([1], [5], wish)[0], alone)
     apart = np.abs(among[[2, 8]] - alone).max()
-    assert apart == 0 if ONEDNN else apart < 1e-5  # Eigen's sums depend on the place in the batch.
+    assert (
+        apart == 0 if nbval_needs.onednn() else apart < 1e-5
+    )  # Eigen's sums depend on the place in the batch.
     for other in (1, 3):  # another class, another seed
         assert np.abs(among[other] - alone).max() > 0.01
 
