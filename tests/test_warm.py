@@ -301,6 +301,8 @@ def test_pytest_forks_and_keeps_a_notebook_together(tmp_path):
         "-n",
         "2",
         "-p",
+        "tf_study.environment",
+        "-p",
         "light",
         "-p",
         "conftest",
