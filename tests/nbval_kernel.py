@@ -24,7 +24,7 @@ class Client(BlockingKernelClient):
         Raises:
             RuntimeError: if it ends before, or does not answer in ``timeout`` seconds.
         """
-        for _ in range(timeout):
+        for _ in range(int(timeout)):
             self.kernel_info()
             with contextlib.suppress(queue.Empty):
                 self.get_shell_msg(timeout=1)

@@ -175,7 +175,9 @@ def test_nothing_random_repeats(processes, tmp_path):
 @forked
 def test_torch_comes_without_the_tensorflow_classes_of_transformers(processes, tmp_path):
     pytest.importorskip("transformers")
-    code = "import sys\nimport torch\nprint({'tf_keras', 'transformers.modeling_tf_utils'} & set(sys.modules))"
+    code = (
+        "import sys\nimport torch\nprint({'tf_keras', 'transformers.modeling_tf_utils'} & set(sys.modules))"
+    )
     assert run(tmp_path, code) == ["set()\n"]
 
 
