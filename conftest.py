@@ -10,6 +10,7 @@ import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 import nbval_approx
+import nbval_kernel
 import nbval_needs
 from tf_study import environment, notebooks, warm, workers
 
@@ -25,6 +26,7 @@ BROWSER_FLAGS = (
 
 def pytest_configure(config):
     nbval_approx.install()
+    nbval_kernel.install()
     # Set here because a path in addopts would be relative to the folder pytest is started in.
     if config.option.nbval_sanitize_with is None:
         config.option.nbval_sanitize_with = str(Path(__file__).parent / "tests" / "nbval_sanitize.cfg")

@@ -3,7 +3,7 @@ import json
 import nbformat
 import pytest
 
-from tf_study import curriculum, notebooks
+from tf_study import curriculum, notebooks, warm
 from tf_study.errors import StudyError
 
 SOLUTION = (
@@ -35,6 +35,14 @@ __global__ void twice(float* x) {
     ("code", 'print("⬜ 채점")', ["check"]),
     ("code", "assert total == 6", ["solution-only"]),
 )
+
+
+@pytest.fixture(autouse=True)
+def forked():
+    """Kernels from a warm process where there is one: how they start is not what these tests are about."""
+    practice = next(item for item in curriculum.notebooks() if item.solution)
+    with warm.kernels(curriculum.ROOT / practice.path):
+        yield
 
 
 @pytest.fixture

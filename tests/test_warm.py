@@ -159,7 +159,8 @@ def test_a_forked_kernel_is_in_the_state_of_a_new_one(processes, tmp_path, monke
 @forked
 def test_nothing_random_repeats(processes, tmp_path):
     draws = """
-        import random, numpy as np, tensorflow as tf, torch, tempfile, os
+        import random, numpy as np, tensorflow as tf, tempfile, os
+        import torch
         print(random.random())
         print(np.random.rand())
         print(tf.random.uniform([]).numpy())
@@ -174,7 +175,9 @@ def test_nothing_random_repeats(processes, tmp_path):
 @forked
 def test_torch_comes_without_the_tensorflow_classes_of_transformers(processes, tmp_path):
     pytest.importorskip("transformers")
-    code = "import sys, torch\nprint({'tf_keras', 'transformers.modeling_tf_utils'} & set(sys.modules))"
+    code = (
+        "import sys\nimport torch\nprint({'tf_keras', 'transformers.modeling_tf_utils'} & set(sys.modules))"
+    )
     assert run(tmp_path, code) == ["set()\n"]
 
 
@@ -300,6 +303,8 @@ def test_pytest_forks_and_keeps_a_notebook_together(tmp_path):
         "-q",
         "-n",
         "2",
+        "-p",
+        "tf_study.environment",
         "-p",
         "light",
         "-p",

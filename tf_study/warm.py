@@ -14,7 +14,6 @@ whichever way the session ends.
 
 import contextlib
 import functools
-import gc
 import importlib
 import json
 import os
@@ -48,6 +47,8 @@ IMAGES = {
         "transformers.models.llama.modeling_llama",
     ),
 }
+# What a kernel imports as it starts. The debugger alone is half of that time.
+KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "sqlite3")
 FRESH_VARIABLE = "FRESH"
 FOLDER_VARIABLE = "TF_STUDY_WARM_FOLDER"
 # Variables that libraries read when they are imported. Where a kernel's differ from the warm process's, it
@@ -221,11 +222,10 @@ def _import(names: list[str]) -> None:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # ipykernel sets it.
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # A kernel ends when its parent, this process, does.
     sys.stdout, sys.stderr = _Stream("stdout"), _Stream("stderr")
-    importlib.import_module("ipykernel.kernelapp")
     # The device is selected in the kernels: nothing may be asked of the driver before the fork.
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != environment.__name__]
     with environment.uncollected(), environment.quiet_stderr():
-        for name in names:
+        for name in (*KERNEL, *names):
             with contextlib.suppress(ModuleNotFoundError):  # A notebook says itself what it does without.
                 importlib.import_module(name)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -253,8 +253,7 @@ def _serve(names: list[str], listener: socket.socket) -> _Request:
                 connection.sendall(str(status).encode())
         if sys.stdin in ready:
             shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
-            gc.unfreeze()  # Else nanobind counts what no collection has freed as leaked.
-            sys.exit()
+            os._exit(0)  # To take the libraries apart takes seconds.
         if listener not in ready:
             continue
         connection, _ = listener.accept()

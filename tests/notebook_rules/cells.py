@@ -1,6 +1,7 @@
 """What the rules read out of a notebook."""
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,16 @@ def figure_count(notebook: NotebookNode) -> int:
     )
 
 
+@functools.lru_cache(maxsize=256)  # The rules read the cells of one notebook after each other.
 def tree_of(source: str) -> ast.Module:
     """Return the syntax tree of a cell; IPython's own lines are left out."""
     return ast.parse(plain_python(source))
+
+
+@functools.lru_cache(maxsize=256)
+def nodes_of(source: str) -> tuple[ast.AST, ...]:
+    """Return all nodes of :func:`tree_of`."""
+    return tuple(ast.walk(tree_of(source)))
 
 
 def plain_python(source: str) -> str:
@@ -95,7 +103,7 @@ def plain_python(source: str) -> str:
 def verifications(source: str) -> int:
     """Return how many checks a cell makes: ``assert`` statements and calls of ``verify.*``."""
     count = 0
-    for node in ast.walk(tree_of(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Assert):
             # A constant test can never fail.
             count += not isinstance(node.test, ast.Constant)

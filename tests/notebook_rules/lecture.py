@@ -17,11 +17,11 @@ from .cells import (
     figure_count,
     first_line,
     has_figure,
+    nodes_of,
     printed,
     prose_of,
     section,
     text_of,
-    tree_of,
     verifications,
 )
 
@@ -126,12 +126,12 @@ def schematic(notebook: NotebookNode, context: Context) -> Iterator[str]:
     """One figure at least is drawn with ``tf_study.diagram`` in the cell that shows it."""
     names = set()
     for cell in code_cells(notebook):
-        tree = tree_of(cell.source)
-        for node in ast.walk(tree):
+        nodes = nodes_of(cell.source)
+        for node in nodes:
             if isinstance(node, ast.ImportFrom) and node.module in ("tf_study", "tf_study.diagram"):
                 wanted = node.module == "tf_study.diagram"
                 names |= {a.asname or a.name for a in node.names if wanted or a.name == "diagram"}
-        if has_figure(cell) and any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(tree)):
+        if has_figure(cell) and any(isinstance(n, ast.Name) and n.id in names for n in nodes):
             return
     yield "tf_study.diagram으로 그린 도식이 없습니다."
 
@@ -201,7 +201,7 @@ def no_verdicts(notebook: NotebookNode, context: Context) -> Iterator[str]:
         for line in printed(cell).split("\n"):
             if VERDICT.search(line.rstrip()):
                 yield f"참·거짓 대신 잰 수를 출력하세요: {line.strip()[:60]}"
-        for node in ast.walk(tree_of(cell.source)):
+        for node in nodes_of(cell.source):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                 if any(map(_is_inequality, node.args)):
                     yield f"참·거짓 대신 잰 수를 출력하세요: {ast.unparse(node)[:60]}"

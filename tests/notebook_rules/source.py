@@ -5,7 +5,6 @@ import io
 import re
 import statistics
 import subprocess
-import sys
 import tokenize
 from collections.abc import Iterator
 
@@ -13,7 +12,17 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from .cells import Context, code_cells, first_line, has_figure, plain_python, printed, tree_of, verifications
+from .cells import (
+    Context,
+    code_cells,
+    first_line,
+    has_figure,
+    nodes_of,
+    plain_python,
+    printed,
+    tree_of,
+    verifications,
+)
 
 MEDIAN_LINES, MAX_LINES, MAX_CLASS_LINES = 12, 25, 40
 WIDTH = 100
@@ -48,11 +57,13 @@ def code_shape(notebook: NotebookNode, context: Context) -> Iterator[str]:
         for line in cell.source.split("\n"):
             if len(line) > WIDTH:
                 yield f"코드 한 줄이 {len(line)}자로 {WIDTH}자를 넘습니다: {line.strip()[:60]}"
-        for node in ast.walk(tree_of(cell.source)):
+        for node in nodes_of(cell.source):
             if isinstance(node, COMPREHENSIONS) and any(
                 isinstance(inner, COMPREHENSIONS) for inner in ast.walk(node) if inner is not node
             ):
                 yield f"컴프리헨션 안에 컴프리헨션이 있습니다: {ast.unparse(node)[:60]}"
+        if ";" not in cell.source:
+            continue
         tokens = tokenize.generate_tokens(io.StringIO(plain_python(cell.source)).readline)
         for token in tokens:
             if token.type == tokenize.OP and token.string == ";":
@@ -123,11 +134,12 @@ def _only_draws(cell: NotebookNode) -> bool:
 
 def formatted(notebook: NotebookNode, context: Context) -> Iterator[str]:
     """The code is as ruff formats it."""
-    pytest.importorskip("ruff", reason="코드의 모양을 검사하는 ruff는 make practice가 설치합니다.")
+    ruff = pytest.importorskip("ruff", reason="코드의 모양을 검사하는 ruff는 make practice가 설치합니다.")
+    bare = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c.source) for c in code_cells(notebook)])
     command = ["ruff", "format", "--isolated", f"--line-length={WIDTH}"]
     done = subprocess.run(
-        [sys.executable, "-m", *command, "--diff", "--stdin-filename=notebook.ipynb", "-"],
-        input=nbformat.writes(notebook),
+        [ruff.find_ruff_bin(), *command[1:], "--diff", "--stdin-filename=notebook.ipynb", "-"],
+        input=nbformat.writes(bare),
         capture_output=True,
         text=True,
     )
@@ -143,7 +155,7 @@ def font_sizes(notebook: NotebookNode, context: Context) -> Iterator[str]:
 
 def small_type(source: str) -> Iterator[str]:
     """Yield the font sizes written in ``source`` that are smaller than :data:`POINTS`."""
-    for node in ast.walk(tree_of(source)):
+    for node in nodes_of(source):
         if not isinstance(node, ast.keyword) or node.arg not in SIZES:
             continue
         size = node.value.value if isinstance(node.value, ast.Constant) else None
