@@ -9,7 +9,7 @@ from tf_study import pretrained
 from tf_study.data import quantization
 from tf_study.models.llama import loaded
 
-BITS, GROUP, ROWS = 3, 64, 2
+BITS, GROUP, ROWS = 3, 64, 1
 
 
 def rounded(weight):
