@@ -144,6 +144,15 @@ def test_a_wrong_state_dict_is_refused():
         llama.Config(10, 8, 1, heads=4, kv_heads=3, hidden=8)
 
 
+def test_a_loaded_model_has_the_weights_and_the_next_one_is_drawn():
+    state = {name: value.numpy() for name, value in reference(GQA).state_dict().items()}
+    filled, drawn = llama.loaded(GQA, state), llama.Llama(GQA)
+    assert np.ptp(drawn.blocks[0].attention.query.kernel) > 0 < np.ptp(drawn.embedding.embeddings)
+    llama.load_torch(drawn, state)
+    for mine, its in zip(filled.weights, drawn.weights, strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
 @pytest.fixture(scope="module")
 def lecture():
     """The definitions of lecture 12.1: its imports, its names for Keras, its classes and functions."""

@@ -28,9 +28,7 @@ def speaker(smollm2):
     from tf_study.models import llama
 
     config, state, _ = smollm2
-    model = llama.Llama(config)
-    llama.load_torch(model, state)
-    return model
+    return llama.loaded(config, state)
 
 
 ENGLISH = (
@@ -53,11 +51,14 @@ def test_every_tensor_equals_the_reference_reader_of_gguf(smollm2):
     rows, kinds, left = LlamaTensorProcessor(config=sizes), set(), set(state)
     for tensor in reference.GGUFReader(store.path("smollm2")).tensors:
         kinds.add(tensor.tensor_type.name)
-        weights = reference.quants.dequantize(tensor.data, tensor.tensor_type)
+        # Only what is put in another order is read whole: of the others every eighth row shows where and how they lie.
+        step = 1 if "attn_q" in tensor.name or "attn_k" in tensor.name else 8
+        weights = reference.quants.dequantize(tensor.data[::step], tensor.tensor_type)
         held = types.SimpleNamespace(numpy=lambda weights=weights: weights)
         (name,) = smol.state_dict({tensor.name: held}, config.heads, config.kv_heads)
         expected = rows.process(weights, tensor.name).weights
-        np.testing.assert_array_equal(state[name], expected, err_msg=name)
+        assert len(state[name]) == len(tensor.data)
+        np.testing.assert_array_equal(state[name][::step], expected, err_msg=name)
         left.discard(name)
     assert kinds == {"Q4_1", "Q8_0", "F32"} and not left and len(state) == 272
 
@@ -112,11 +113,11 @@ def test_it_knows_the_capital(smollm2, speaker):
 
 
 def test_the_tokenizer_keeps_every_text_and_adds_nothing(smollm2):
-    tokenizer = smollm2[2]
+    tokenizer, bare = smollm2[2], smol.bare_tokenizer(gguf.read(store.path("smollm2"))[0])
     assert tokenizer("The capital of South Korea is").input_ids == [504, 3575, 282, 2582, 9096, 314]
     for text in (ENGLISH, KOREAN, "In 2024, 1,234.5 km!", "def f(x):\n\treturn x", "👩‍👩‍👧  끝\n"):
         ids = tokenizer(text).input_ids
-        assert tokenizer.decode(ids) == text
+        assert tokenizer.decode(ids) == text and bare.encode(text).ids == ids
         assert ids == merge_by_hand(tokenizer, text)
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True)
     assert chat[0] == 1 and chat.count(2) == 2 and tokenizer.decode(chat).endswith("<|im_start|>assistant\n")

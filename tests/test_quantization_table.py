@@ -7,7 +7,7 @@ import tensorflow as tf
 import nbval_needs
 from tf_study import pretrained
 from tf_study.data import quantization
-from tf_study.models.llama import Llama, load_torch
+from tf_study.models.llama import loaded
 
 BITS, GROUP, ROWS = 3, 64, 1
 
@@ -25,7 +25,7 @@ def rounded(weight):
 @pytest.fixture(scope="module")
 def smollm2():
     nbval_needs.need("smollm2")
-    config, state, _ = pretrained.smollm2()
+    config, state, _ = pretrained.smollm2(wrapped=False)
     return config, state
 
 
@@ -37,8 +37,7 @@ def test_stored_layer_is_the_models(smollm2):
 
 def test_recorded_losses_are_the_models(smollm2):
     config, state = smollm2
-    model = Llama(config)
-    load_torch(model, {name: rounded(w) if "proj" in name else w for name, w in state.items()})
+    model = loaded(config, {name: rounded(w) if "proj" in name else w for name, w in state.items()})
     table = quantization.table()
     for language, tokens in table["tokens"].items():
         rows = np.array(tokens[:ROWS])

@@ -6,6 +6,7 @@ Sources: Rafailov et al. 2023 (DPO, arXiv:2305.18290), Hu et al. 2021 (LoRA, 210
 (the SFT term, 2404.19733).
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -13,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_study import optimizers
-from tf_study.models.llama import Llama
+from tf_study.models.llama import Config, Llama
 
 
 class Lora(keras.layers.Layer):
     """A dense layer, frozen, plus ``alpha / rank`` times x A B; B starts at 0, so nothing changes at first.
 
     Args:
-        dense: a built layer without bias, kernel (I, O).
+        dense: a built layer without activation, kernel (I, O).
         rank: R; A is (I, R), B (R, O).
         alpha: strength.
         seed: of A, drawn as PEFT draws it (uniform, variance 1 / (3 I)).
@@ -37,7 +38,9 @@ class Lora(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        return self.dense(x) + self.scale * (x @ self.a @ self.b)
+        # The kernels are added first: the graph is smaller, and for layers as narrow as these also its work.
+        y = keras.ops.matmul(x, self.dense.kernel + self.scale * (self.a @ self.b))
+        return y if self.dense.bias is None else y + self.dense.bias
 
 
 def log_probabilities(model: Callable, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -102,9 +105,8 @@ def dpo(
     Returns:
         The model with adapters, and (steps, 3): DPO's term, mean change of log p(chosen) and of log p(rejected).
     """
-    tuned, random = adapted(model, rank), np.random.default_rng(seed)
-    optimizer = optimizers.Adam(rate)
-    optimizer.build(tuned.trainable_variables)
+    tuned, student = adapted(model, rank), _Student(model.config, rank)
+    student.start(tuned, rate)
     # Chosen, rejected, chosen, ...: (2 N, T), without the positions that are empty in all rows.
     tokens, masks = (
         np.stack(parts, 1).reshape(-1, parts[0].shape[1]) for parts in zip(chosen, rejected, strict=True)
@@ -112,20 +114,38 @@ def dpo(
     end = tokens.any(0).nonzero()[0][-1] + 1
     tokens, masks = tokens[:, :end], masks[:, :end]
     reference = log_probabilities(model, tokens, masks).numpy()
-
-    @tf.function(autograph=False)
-    def step(tokens, masks, reference):
-        with tf.GradientTape() as tape:
-            now = log_probabilities(tuned, tokens, masks)
-            change = tf.reshape(now - reference, (batch, 2))
-            preference = tf.reduce_mean(tf.nn.softplus(-beta * (change[:, 0] - change[:, 1])))
-            loss = preference - sft * tf.reduce_mean(now[::2] / tf.reduce_sum(masks[::2], 1))
-        optimizer.apply(tape.gradient(loss, tuned.trainable_variables))
-        return tf.concat([[preference], tf.reduce_mean(change, 0)], 0)
-
-    history = []
+    weights = tf.constant(beta), tf.constant(sft)  # As numbers each would be a graph of its own.
+    random, history = np.random.default_rng(seed), []
     for _ in range(steps):
         pairs = random.integers(0, len(chosen[0]), batch)
         rows = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
-        history.append(step(tokens[rows], masks[rows], reference[rows]).numpy())
+        history.append(student.step(tokens[rows], masks[rows], reference[rows], *weights).numpy())
+    tuned.set_weights(student.model.get_weights())
     return tuned, np.array(history)
+
+
+@functools.cache
+class _Student:
+    """Learns in place of all models of one size, so that the graph of a step is made once for all their trainings."""
+
+    def __init__(self, config: Config, rank: int):
+        self.model, self.optimizer = adapted(Llama(config), rank), optimizers.Adam()
+        self.optimizer.build(self.model.trainable_variables)
+
+    def start(self, model: Llama, rate: float) -> None:
+        """Become ``model``, with nothing learnt yet."""
+        self.model.set_weights(model.get_weights())
+        for variable in self.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        self.optimizer.learning_rate = rate
+
+    @tf.function(autograph=False)
+    def step(self, tokens, masks, reference, beta, sft):
+        with tf.GradientTape() as tape:
+            now = log_probabilities(self.model, tokens, masks)
+            change = tf.reshape(now - reference, (-1, 2))
+            preference = tf.reduce_mean(tf.nn.softplus(-beta * (change[:, 0] - change[:, 1])))
+            loss = preference - sft * tf.reduce_mean(now[::2] / tf.reduce_sum(masks[::2], 1))
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return tf.concat([[preference], tf.reduce_mean(change, 0)], 0)

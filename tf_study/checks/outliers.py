@@ -40,24 +40,33 @@ def llama(seed: int) -> Llama:
     return model
 
 
-def write(model: Llama, rows: int, length: int, seed: int) -> np.ndarray:
-    """Return texts that ``model`` draws token by token, int32 of shape (rows, length)."""
-    c = model.config
-    state = tf.TensorSpec((None, c.kv_heads, None, c.head_dim))
-    caches = [(state, state)] * c.layers
-    signature = [tf.TensorSpec((None, 1), tf.int32), caches, tf.TensorSpec((), tf.int32)]
+@functools.cache
+def _writer(config: Config):
+    """Return a model that writes in place of all of its size, and the step that draws a token: one graph for them all."""
+    model = Llama(config)
+    state = tf.TensorSpec((None, config.kv_heads, None, config.head_dim))
+    number = tf.TensorSpec((), tf.int32)
+    signature = [tf.TensorSpec((None, 1), tf.int32), [(state, state)] * config.layers, number, number]
 
     @functools.partial(tf.function, input_signature=signature, autograph=False)
-    def step(token, cache, start):
+    def step(token, cache, start, seed):
         logits, cache = model(token, cache=cache, start=start)
         drawn = tf.random.stateless_categorical(logits[:, -1], 1, (seed, start), dtype=tf.int32)
         return drawn, cache
 
+    return model, step
+
+
+def write(model: Llama, rows: int, length: int, seed: int) -> np.ndarray:
+    """Return texts that ``model`` draws token by token, int32 of shape (rows, length)."""
+    c = model.config
+    writer, step = _writer(c)
+    writer.set_weights(model.get_weights())
     first = default_rng(seed).integers(0, c.vocab, (rows, 1)).astype(np.int32)
     empty = tf.zeros((rows, c.kv_heads, 0, c.head_dim))
     tokens, cache = [tf.constant(first)], [(empty, empty)] * c.layers
     for start in range(length - 1):
-        token, cache = step(tokens[-1], cache, start)
+        token, cache = step(tokens[-1], cache, start, seed)
         tokens.append(token)
     return tf.concat(tokens, 1).numpy()
 

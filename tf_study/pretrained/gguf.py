@@ -103,6 +103,17 @@ class Reader:
         """Go on behind the next bytes."""
         self.at += count
 
+    def strings(self, count: int) -> list[str]:
+        """Return the next strings, each behind its length in 8 bytes."""
+        found = []
+        for _ in range(count):
+            start = self.at + 8
+            self.at = start + int.from_bytes(self.raw[self.at : start], "little")
+            if self.at > len(self.raw):
+                raise ValueError("a string goes on behind the end")
+            found.append(str(self.raw[start : self.at], "utf-8"))
+        return found
+
 
 def _read(raw: np.ndarray) -> tuple[dict, dict[str, Tensor]]:
     reader = Reader(raw)
@@ -132,7 +143,7 @@ def _tensor(raw: np.ndarray, kind: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _string(reader: Reader) -> str:
-    return reader.bytes(reader.take("Q")).decode("utf-8")
+    return reader.strings(1)[0]
 
 
 def _value(reader: Reader, kind: int):
@@ -141,6 +152,8 @@ def _value(reader: Reader, kind: int):
     if kind != ARRAY:
         return reader.take(SCALARS[kind])
     inner, count = reader.take("IQ")
-    if inner in (STRING, ARRAY):
+    if inner == STRING:
+        return reader.strings(count)
+    if inner == ARRAY:
         return [_value(reader, inner) for _ in range(count)]
     return np.frombuffer(reader.bytes(count * struct.calcsize(SCALARS[inner])), f"<{SCALARS[inner]}").tolist()

@@ -26,8 +26,12 @@ PARTS = {
 CONTROL = 3  # token type of <|im_start|> and its like
 
 
-def smollm2():
+def smollm2(wrapped: bool = True):
     """Return the model's sizes, weights and tokenizer.
+
+    Args:
+        wrapped: give the tokenizer as one of transformers; else as one of ``tokenizers``, whose ``encode(text).ids``
+            are the same and take no import of torch.
 
     Returns:
         ``(config, state, tokenizer)``: a :class:`tf_study.models.llama.Config`; the state dict of
@@ -52,7 +56,8 @@ def smollm2():
         eps=sizes["attention.layer_norm_rms_epsilon"],
         tie_embeddings="output.weight" not in tensors,
     )
-    return config, state_dict(tensors, config.heads, config.kv_heads), tokenizer(metadata)
+    state = state_dict(tensors, config.heads, config.kv_heads)
+    return config, state, (tokenizer if wrapped else bare_tokenizer)(metadata)
 
 
 def state_dict(tensors: Mapping[str, gguf.Tensor], heads: int, kv_heads: int) -> dict[str, np.ndarray]:
@@ -80,12 +85,11 @@ def half_split_rows(weight: np.ndarray, heads: int) -> np.ndarray:
     return pairs.swapaxes(1, 2).reshape(weight.shape)
 
 
-def tokenizer(metadata: Mapping):
-    """Return the tokenizer that a GGUF file of SmolLM2 describes.
+def bare_tokenizer(metadata: Mapping):
+    """Return the ``tokenizers.Tokenizer`` that a GGUF file of SmolLM2 describes.
 
     transformers' own reader takes it for Llama's: it ends at the wrong token and begins every text with one.
     """
-    import transformers
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokens = metadata["tokenizer.ggml.tokens"]
@@ -103,12 +107,23 @@ def tokenizer(metadata: Mapping):
             if kind == CONTROL
         ]
     )
+    return core
+
+
+def tokenizer(metadata: Mapping):
+    """Return :func:`bare_tokenizer` as a fast tokenizer of transformers, with its chat template."""
+    import transformers
+
+    tokens = metadata["tokenizer.ggml.tokens"]
     named = {
         f"{role}_token": tokens[metadata[f"tokenizer.ggml.{key}_token_id"]]
         for role, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
     }
     fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, clean_up_tokenization_spaces=False, model_max_length=8192, **named
+        tokenizer_object=bare_tokenizer(metadata),
+        clean_up_tokenization_spaces=False,
+        model_max_length=8192,
+        **named,
     )
     fast.chat_template = metadata["tokenizer.chat_template"]
     return fast

@@ -28,13 +28,11 @@ def quiet(source, xla=False, **options):
 
 def course_llama(checkpoint):
     """The same weights in the Llama of lecture 12.1."""
-    model = llama.Llama(checkpoint.config)
     state = {
         name: tensor.T if name.endswith("_proj.weight") else tensor
         for name, tensor in checkpoint.tensors.items()
     }
-    llama.load_torch(model, state)
-    return model
+    return llama.loaded(checkpoint.config, state)
 
 
 @pytest.fixture(scope="module")
