@@ -197,7 +197,7 @@ def test_a_broken_model_is_seen_on_other_texts(torch, world):
 
 @pytest.fixture(scope="module")
 def measured(world, tuned, held_out):
-    return evaluation.evaluate(tuned, world, held_out, safety.load("world", count=10), tries=4)
+    return evaluation.evaluate(tuned, world, held_out, safety.load("world"), tries=4)
 
 
 def test_what_training_has_changed_is_seen(measured):
