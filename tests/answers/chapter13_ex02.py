@@ -469,6 +469,7 @@ WRONG.add("train", _train, "a loss that is a sum", total=True)
 WRONG.add("train", _train, "nothing applied", apply=False)
 WRONG.add("train", _train, "uphill", up=True)
 WRONG.add("train", _train, "half of the steps", count=40)
+WRONG.add("train", _train, "a rate that hardly moves", learning=3e-4)
 
 
 @WRONG("train")
