@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.random import default_rng
 
 from tf_study import diffusion
+from tf_study.checks.eager import eagerly
 from tf_study.expect import (
     expect,
     expect_array,
@@ -432,7 +433,8 @@ def train(answer):
         losses = answer(model, pictures, labels, STEPS, BATCH, 0)
     _expect_losses(losses, STEPS, case)
     wanted = np.repeat(np.arange(NONE, dtype=np.int32), PICTURES // NONE)
-    drawn = diffusion.sample(model, wanted, steps=10, guidance=GUIDANCE, side=SIDE)
+    with eagerly():  # A graph would take longer than its ten steps.
+        drawn = diffusion.sample(model, wanted, steps=10, guidance=GUIDANCE, side=SIDE)
     accuracy = float(np.mean(_read(drawn, others, truth) == wanted))
     expect(
         accuracy >= TARGET,
