@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from answers import Answers
-from tf_study import data
+from tf_study import data, optimizers
 from tf_study.data import unseen
 
 RIGHT, WRONG = Answers(), Answers()
@@ -545,7 +545,7 @@ def augment_gathered(x, shift=4):
 
 
 def _train(
-    model, augment, train_set, val_set, epochs, batch_size, peak, mistake="", optimizer=keras.optimizers.Adam
+    model, augment, train_set, val_set, epochs, batch_size, peak, mistake="", optimizer=optimizers.Adam
 ):
     count = len(train_set[0])
     steps = epochs * -(-count // batch_size)
@@ -628,13 +628,13 @@ WRONG.add(
     "train",
     _train,
     "Decay the weights.",
-    optimizer=functools.partial(keras.optimizers.AdamW, weight_decay=0.5),
+    optimizer=functools.partial(optimizers.AdamW, weight_decay=0.5),
 )
 WRONG.add(
     "train",
     _train,
     "Use Adam without momentum.",
-    optimizer=functools.partial(keras.optimizers.Adam, beta_1=0.0),
+    optimizer=functools.partial(optimizers.Adam, beta_1=0.0),
 )
 
 
@@ -644,7 +644,7 @@ def _compile(model, train_set, epochs, batch_size, peak):
         0.0, steps - steps // 10, warmup_target=peak, warmup_steps=steps // 10
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    model.compile(optimizers.Adam(rate), loss, metrics=["accuracy"])
 
 
 class _Batches(keras.utils.PyDataset):

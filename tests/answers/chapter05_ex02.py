@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from answers import Answers
-from tf_study import data
+from tf_study import data, optimizers
 from tf_study.data import unseen
 
 RIGHT, WRONG = Answers(), Answers()
@@ -407,7 +407,7 @@ def unfreeze_first_only(backbone, prefixes):
 
 def _stages(model, backbone, train, val, prefixes, epochs, rates, **change):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=change.get("from_logits", True))
-    make, histories = change.get("optimizer", keras.optimizers.Adam), []
+    make, histories = change.get("optimizer", optimizers.Adam), []
     for stage, (names, count, rate) in enumerate(zip(((), prefixes), epochs, rates, strict=True)):
         for layer in backbone.layers:
             norm = isinstance(layer, BN) and not change.get("norms")
@@ -432,7 +432,7 @@ def stages_by_epoch(model, backbone, train, val, prefixes, epochs, rates):
     for log, names, count, rate in zip(joined, ((), prefixes), epochs, rates, strict=True):
         unfreeze_thawed(backbone, names)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(learning_rate=rate), loss, metrics=["accuracy"])
+        model.compile(optimizers.Adam(learning_rate=rate), loss, metrics=["accuracy"])
         for _ in range(count):
             for key, values in model.fit(train, validation_data=val, verbose=0).history.items():
                 log.setdefault(key, []).extend(values)

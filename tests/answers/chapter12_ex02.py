@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from answers import Answers
+from tf_study import optimizers
 from tf_study.models.llama import SwiGLU
 
 RIGHT, WRONG = Answers(), Answers()
@@ -665,7 +666,7 @@ class Gathering(_MoE):
 
 
 def _fit(layer, x, y, alpha, gamma, change="", rate=0.02, momentum=None):
-    optimizer, weights = keras.optimizers.Adam(rate), layer.trainable_variables
+    optimizer, weights = optimizers.Adam(rate), layer.trainable_variables
     if momentum is not None:
         optimizer = keras.optimizers.SGD(rate, momentum)
     if change == "router left out":

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from answers import Answers
+from tf_study import optimizers
 
 RIGHT, WRONG = Answers(), Answers()
 NONE = 10
@@ -401,7 +402,7 @@ def _train(
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=learning, warmup_steps=steps // 20
     )
-    optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
+    optimizer = optimizers.Adam(schedule, beta_2=0.99)
     optimizer.build(model.trainable_variables)
 
     @tf.function
@@ -433,7 +434,7 @@ def train_on_pipeline(model, pictures, labels, steps, batch, seed):
     """A pipeline of tf.data, TensorFlow's own generator, AdamW with a constant rate."""
     data = tf.data.Dataset.from_tensor_slices((pictures, labels)).shuffle(len(labels), seed=seed).repeat()
     random = tf.random.Generator.from_seed(seed)
-    optimizer = keras.optimizers.AdamW(5e-3, weight_decay=1e-4)
+    optimizer = optimizers.AdamW(5e-3, weight_decay=1e-4)
     optimizer.build(model.trainable_weights)  # Else the step would be traced twice.
 
     @tf.function(reduce_retracing=True)
@@ -469,6 +470,7 @@ WRONG.add("train", _train, "a loss that is a sum", total=True)
 WRONG.add("train", _train, "nothing applied", apply=False)
 WRONG.add("train", _train, "uphill", up=True)
 WRONG.add("train", _train, "half of the steps", count=40)
+WRONG.add("train", _train, "a rate that hardly moves", learning=3e-4)
 
 
 @WRONG("train")

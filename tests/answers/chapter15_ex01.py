@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.feature_extraction.text import CountVectorizer
 
 from answers import Answers
+from tf_study import optimizers
 
 RIGHT, WRONG = Answers(), Answers()
 
@@ -210,7 +211,7 @@ def _linear(width, **options):
 
 
 def _train(chosen, rejected, weights, sign=1, weighted=True, steps=12, apart=False, lr=0.04, output=None):
-    model, optimizer = _linear(chosen.shape[1]), keras.optimizers.Adam(lr)
+    model, optimizer = _linear(chosen.shape[1]), optimizers.Adam(lr)
     for _ in range(steps):
         with tf.GradientTape() as tape:
             better, worse = model(chosen)[:, 0], model(rejected)[:, 0]
@@ -234,7 +235,7 @@ def train_with_fit(chosen, rejected, weights):
     pairs = keras.Model([first, second], reward(first) - reward(second))
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     # Compiling with XLA would take longer than the steps.
-    pairs.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
+    pairs.compile(optimizers.Adam(0.02), loss, jit_compile=False)
     ones = np.ones((len(chosen), 1))
     pairs.fit([chosen, rejected], ones, sample_weight=weights, epochs=15, batch_size=128, verbose=0)
     return reward
@@ -264,7 +265,7 @@ def train_towards_constant(chosen, rejected, weights):
     """Both answers of a pair get the label 1: nothing to tell them apart."""
     model = _linear(chosen.shape[1])
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.04), loss, jit_compile=False)
+    model.compile(optimizers.Adam(0.04), loss, jit_compile=False)
     rows = np.concatenate([chosen, rejected])
     model.fit(rows, np.ones((len(rows), 1)), epochs=2, batch_size=128, verbose=0)
     return model

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from answers import Answers
-from tf_study import manners, preferences
+from tf_study import manners, optimizers, preferences
 
 RIGHT, WRONG = Answers(), Answers()
 
@@ -426,7 +426,7 @@ def teach_all_weights(bot, requests, seed):
     random, model = np.random.default_rng(seed), Llama(bot.config)
     model.set_weights(bot.get_weights())
     tokens, masks = manners.batch([(r.question(k), r.right()) for r in requests for k in range(4)])
-    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer = optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
 
     @tf.function

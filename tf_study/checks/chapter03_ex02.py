@@ -167,9 +167,9 @@ def best_keeper(answer):
         "조금씩만 나아져 min_delta에 못 미칠 때": ([1, 0.875, 0.75, 0.625, 0.5, 0.375], 3, 0.25),
         "도중에 NaN이 나올 때": ([3, 2, np.nan, 1, np.nan, np.nan, 0.5], 2, 0),
     }
-    for index in range(8):
+    for index, patience in enumerate((1, 2, 3, 8)):
         values = rng.integers(0, 12, 18) / 8
-        cases[f"무작위 손실열 {index + 1}"] = (values, (1, 2, 3, 8)[index % 4], (index % 3) / 8)
+        cases[f"무작위 손실열 {index + 1}"] = (values, patience, (index % 3) / 8)
     model = _model(0.1)
     for case, (values, patience, delta) in cases.items():
         callback = _callback(answer, case, patience, delta)

@@ -191,7 +191,6 @@ def features(answer):
 
 
 @functools.cache
-@functools.cache
 def _rows() -> tuple[np.ndarray, np.ndarray]:
     """Return the right and the wrong answers, float32 (N, 8192), under a hash that no notebook uses."""
     pairs = data.preferences_ko()

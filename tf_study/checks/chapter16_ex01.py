@@ -4,6 +4,8 @@ Shapes: batch B, new tokens T, tokens seen S, heads H; ``rank``, ``nope``, ``rop
 d_c, d_n, d_R and d_v of lecture 16.2.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -500,18 +502,22 @@ def break_even(answer):
         )  # fmt: skip
 
 
+@functools.cache
+def _llama() -> Llama:
+    return Llama(Config(vocab=11, width=24, layers=3, heads=4, kv_heads=2, hidden=8))
+
+
 @problem("캐시 재기", minutes=5)
 def bytes_per_token(answer):
     """A Llama, and functions whose layers differ in kind, in type and in the number of tensors."""
     rng = default_rng(1618)
-    config = Config(vocab=11, width=24, layers=3, heads=4, kv_heads=2, hidden=8)
     latent = lambda b, t, kind: (tf.zeros((b, t, 5), kind), tf.zeros((b, t, 2), kind))  # noqa: E731
     mixed = {
         "bfloat16인 층과 float32인 층": lambda b, t: [latent(b, t, tf.bfloat16), latent(b, t, tf.float32)],
         "텐서가 셋인 층": lambda b, t: [(*latent(b, t, tf.float32), tf.zeros((b, t, 3), tf.int8))] * 2,
         "모양이 다른 층": lambda b, t: [latent(b, t, tf.float16), (tf.zeros((b, 2, t, 4)),) * 2],
     }
-    models = {"Llama": Llama(config)}
+    models = {"Llama": _llama()}
     for name, make in mixed.items():
         models[name] = lambda tokens, make=make: (tf.zeros((*np.shape(tokens), 11)), make(*np.shape(tokens)))
     for name, model in models.items():

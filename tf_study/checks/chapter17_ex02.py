@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.random import default_rng
 
 from tf_study import video
+from tf_study.checks.eager import eagerly
 from tf_study.expect import (
     expect,
     expect_array,
@@ -283,8 +284,9 @@ def AdaLNZeroBlock(answer):  # noqa: N802 (named after the learner's class)
         for name in NAMES:
             getattr(blocks[-1], name).set_weights(getattr(theirs, name).get_weights())
     model.blocks = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
-    autoencoder, labels = video.load_autoencoder(), _wanted()
-    clips = video.sample(model, autoencoder, labels, steps=EULER, guidance=GUIDANCE)
+    labels = _wanted()
+    with eagerly():  # A graph would take longer than its six steps.
+        clips = video.sample(model, _autoencoder(), labels, steps=EULER, guidance=GUIDANCE)
     _expect_moving(clips, labels, "공개 가중치를 넣은 블록 네 개")
 
 
@@ -304,8 +306,18 @@ def _wanted() -> np.ndarray:
     return np.stack([np.arange(CLIPS) % 10, np.arange(CLIPS) * 4 // CLIPS], 1).astype(np.int32)
 
 
+@functools.cache
+def _autoencoder() -> keras.Model:
+    return video.load_autoencoder()
+
+
+@functools.cache
+def _judge() -> video.Judge:
+    return video.Judge()
+
+
 def _expect_moving(clips, labels, case: str) -> None:
-    found = video.Judge().score(np.clip(clips, -1, 1), labels)
+    found = _judge().score(np.clip(clips, -1, 1), labels)
     for name, key, least, guess in (
         ("숫자", "accuracy", ACCURACY, 0.1),
         ("방향", "direction", DIRECTION, 0.25),
@@ -723,15 +735,14 @@ def sample(answer):
             }
 
         expect_close(got, path(), case, tol=1e-4, mistakes=mistakes)
-    shipped, autoencoder, labels = video.load_dit(), video.load_autoencoder(), _wanted()
-    call = tf.function(
-        lambda x, time, labels: shipped(
-            x, time=time, labels=labels, first=tf.zeros_like(x[:, 0]), known=tf.zeros_like(time)
-        )
-    )
+    shipped, labels = video.load_dit(), _wanted()
+
+    def call(x, time, labels):
+        return shipped(x, time=time, labels=labels, first=tf.zeros_like(x[:, 0]), known=tf.zeros_like(time))
+
     noise = tf.random.stateless_normal((CLIPS, *shipped.grid, shipped.latent), (3, 0))
     end = answer(call, noise, tf.constant(labels), np.linspace(0, 1, EULER + 1), GUIDANCE)
-    _expect_moving(autoencoder.decode(end), labels, "공개 가중치를 쓴 모델")
+    _expect_moving(_autoencoder().decode(end), labels, "공개 가중치를 쓴 모델")
 
 
 def _expect_path(model: _Stub, times, labels, case: str) -> None:
@@ -795,7 +806,7 @@ class Small(VideoDiT):
 
 def patched(clips: video.Clips) -> np.ndarray:
     """Latents of clips in patches of 1x2x2, channels last: (N, 3, 2, 2, 16)."""
-    latent = video.load_autoencoder().encode(clips.pictures).numpy()
+    latent = _autoencoder().encode(clips.pictures).numpy()
     return np.stack([latent[:, :, i::2, j::2] for i in range(2) for j in range(2)], -2).reshape(
         -1, 3, 2, 2, 16
     )
