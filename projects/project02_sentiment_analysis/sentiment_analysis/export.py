@@ -91,7 +91,8 @@ class Served(tf.Module):
         @tf.function(input_signature=[TEXTS], autograph=False)
         def predict(texts):
             """Strings (N,) → logits and probabilities, float32 (N, 2)."""
-            logits = network(inside(texts)["ids"])
+            # As the other signature: its graph is made, saved and loaded once for both.
+            logits = network(words.tokenize(texts)["ids"])
             return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
         @tf.function(input_signature=[TEXT, PLACES], autograph=False)
