@@ -38,3 +38,14 @@ def test_the_numbers_are_keras_own(name, options):
     )
     np.testing.assert_allclose(own, theirs, rtol=1e-5, atol=1e-5)  # Rounding of float32.
     assert np.abs(theirs - START).max() > 0.1
+
+
+def test_a_saved_model_is_loaded_with_its_optimizer(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(optimizers.Adam(0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.variables[-1].assign([1.0, 2.0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").optimizer
+    assert type(loaded) is optimizers.Adam
+    np.testing.assert_array_equal(loaded.variables[-1], [1.0, 2.0])

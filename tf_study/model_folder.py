@@ -7,14 +7,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from tf_study import cli
 from tf_study.data import fetch
 from tf_study.errors import StudyError
 from tf_study.pictures import DAMAGE
+
+if TYPE_CHECKING:
+    import keras
 
 CARD, STATE = "model.json", "state.npz"
 DAMAGED = (*DAMAGE, ArithmeticError)  # what reading a file of arrays raises
@@ -61,7 +64,7 @@ def read_card(folder: Path, keys: Mapping[str, type]) -> dict:
     return card
 
 
-def load_weights(model: keras.Model, folder: Path, card: dict, name: str) -> None:
+def load_weights(model: "keras.Model", folder: Path, card: dict, name: str) -> None:
     """Read a file of the card into a model.
 
     Raises:

@@ -42,9 +42,11 @@ class _OneOperation:
             tf.raw_ops.ResourceApplyAdam(grad=grad, **handles, **shared)
 
 
+@keras.saving.register_keras_serializable("tf_study")  # A saved model is loaded again.
 class Adam(_OneOperation, keras.optimizers.Adam):
     """``keras.optimizers.Adam``, without ``amsgrad``."""
 
 
+@keras.saving.register_keras_serializable("tf_study")  # A saved model is loaded again.
 class AdamW(_OneOperation, keras.optimizers.AdamW):
     """``keras.optimizers.AdamW``, without ``amsgrad``."""

@@ -18,6 +18,14 @@ TRAINING = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def torch():
+    """Leave PyTorch to transformers: other projects' tests in this process want its classes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("USE_TORCH", "AUTO")
+        yield
+
+
 @pytest.fixture(scope="session")
 def training_options():
     """Options of ``train`` with which the small encoder learns something in seconds."""

@@ -17,7 +17,7 @@ from tf_study.environment import quiet_stderr
 
 def to_tflite(model: keras.Model) -> bytes:
     """Convert a model, float32 (B, side, side, 3) → float32 (B, classes), B free at run time."""
-    return _convert(tf.lite.TFLiteConverter.from_keras_model(model))
+    return _convert(_converter(model))
 
 
 def to_int8(model: keras.Model, samples: np.ndarray) -> bytes:
@@ -27,7 +27,7 @@ def to_int8(model: keras.Model, samples: np.ndarray) -> bytes:
         model: as in :func:`to_tflite`.
         samples: training pictures, uint8 (N, side, side, 3), from which every tensor's range is measured.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([picture[None].astype(np.float32)] for picture in samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -84,6 +84,15 @@ def export(folder: Path, output: Path | None = None, formats: Collection[str] = 
     card["files"] = {**kept, **write_all(model, samples, output, formats)}
     storage.write_json(output / storage.CARD, card)
     return card
+
+
+def _converter(model: keras.Model):
+    """Return a converter of a model's function alone; ``from_keras_model`` would save the layers, too."""
+    picture = tf.TensorSpec(model.input_shape, tf.float32, name="picture")
+    function = tf.function(lambda picture: model(picture, training=False), [picture], autograph=False)
+    kept = tf.Module()
+    kept.weights = [weight.value for weight in model.weights]
+    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], kept)
 
 
 def _convert(converter) -> bytes:

@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from image_classifier.settings import Settings
-from tf_study import data, pretrained
+from tf_study import data, optimizers, pretrained
 
 # The last two of seven stages of blocks and what follows: beginnings of the names of layers.
 TOPS = {
@@ -91,7 +91,9 @@ def deployable(model: keras.Model) -> keras.Model:
 
 def _compile(model, rate):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    # With variables that are there already, Keras makes the graph of a step once and not twice.
+    model.compile(optimizers.Adam(rate), loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")])
+    model.optimizer.build(model.trainable_variables)
 
 
 def _efficientnet(settings: Settings) -> keras.Model:

@@ -81,12 +81,16 @@ def train(folder: Folder, output: Path, settings: Settings, report: Report = pri
     elif settings.pretrained:
         report("사전 학습한 백본을 준비합니다.")
     history = state["history"]
+    held_out = dataset.batches(folder, parts["val"], settings.batch)
     for index, stage in enumerate(models.stages(settings)):
         model = None
         while not _over(history, index, stage.epochs, settings.patience):
             if model is None:
                 model = _model_for(history, index, stage, folder, parts, output, settings)
-            entry = _epoch(model, history, index, folder, parts, settings)
+            learnt = dataset.batches(
+                folder, parts["train"], settings.batch, order=(settings.seed, len(history) + 1)
+            )
+            entry = _epoch(model, history, index, learnt, held_out, settings)
             history.append(entry)
             _save(model, state, output)
             report(_line(stage, entry))
@@ -116,15 +120,10 @@ def _model_for(history, index, stage, folder, parts, output, settings) -> keras.
     return model
 
 
-def _epoch(model, history, index, folder, parts, settings) -> dict:
+def _epoch(model, history, index, learnt, held_out, settings) -> dict:
     number = len(history) + 1
     models.reseed(model, settings.seed + number)
-    log = model.fit(
-        dataset.batches(folder, parts["train"], settings.batch, order=(settings.seed, number)),
-        validation_data=dataset.batches(folder, parts["val"], settings.batch),
-        shuffle=False,
-        verbose=0,
-    ).history
+    log = model.fit(learnt, validation_data=held_out, shuffle=False, verbose=0).history
     scores = {name: float(values[0]) for name, values in log.items()}
     if not all(map(math.isfinite, scores.values())):
         raise StudyError("손실이 수가 아니게 되었으니 --batch를 키우고 --restart로 다시 학습하세요.")

@@ -6,6 +6,7 @@ dropped in training follows from the step's number (:mod:`training`), so that a 
 
 import base64
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -163,10 +164,16 @@ def build(about: Description):
     return encoder
 
 
-def library():
-    """Return transformers, quiet, with ``tf.keras`` settled on Keras 3."""
+def library(torch: bool = False):
+    """Return transformers, quiet, with ``tf.keras`` settled on Keras 3.
+
+    Args:
+        torch: whether it may import PyTorch, which takes seconds and only the weights from the hub need. The variable
+            ``USE_TORCH`` overrules it, and whoever imported transformers before.
+    """
     tf.keras.Model  # noqa: B018  transformers' TensorFlow classes would settle it on Keras 2 for everybody.
-    import transformers
+    with mock.patch.dict(os.environ, USE_TORCH=os.environ.get("USE_TORCH", "AUTO" if torch else "0")):
+        import transformers
 
     transformers.logging.set_verbosity_error()
     tf.get_logger().setLevel("ERROR")  # tf_keras calls functions by their old names.
@@ -268,7 +275,7 @@ def _from_hub(chosen: Settings) -> Start:
         )
     from safetensors import SafetensorError
 
-    transformers = library()
+    transformers = library(torch=True)
     try:
         if chosen.encoder == "kobert":
             kind, fast = "bert", pretrained.kobert_tokenizer()

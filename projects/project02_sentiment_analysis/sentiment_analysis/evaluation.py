@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 from sklearn.metrics import f1_score
 
-from sentiment_analysis import baseline, dataset, metrics, model, slices
+from sentiment_analysis import baseline, dataset, metrics, model, slices, storage
 from sentiment_analysis.dataset import Parts, Reviews
 from sentiment_analysis.settings import CLASSES
 from tf_study import cli
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print the tables, and write the report, the figure, and the temperature for the other commands."""
     subject = model.load(options.model, options.form)
     own = options.data is None
-    parts = dataset.of_card(model.read_card(options.model)) if own else dataset.read(options.data)
+    parts = dataset.of_card(storage.read_card(options.model)) if own else dataset.read(options.data)
     if options.count:
         parts = _shortened(parts, options.count, options.seed)
     print(f"테스트 리뷰 {len(parts.test):,}개를 평가합니다.", flush=True)
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     print(tables(report))
     if own:  # Other reviews may be of another kind.
         text = json.dumps({"temperature": report["calibration"]["temperature"]})
-        path = options.model / model.CALIBRATION
+        path = options.model / storage.CALIBRATION
         cli.write_text(path, text + "\n")
         print(f"온도를 {path}에 저장해 predict와 serve의 확률을 보정합니다.")
     print(f"보고서와 그림을 {output}에 저장했습니다.")

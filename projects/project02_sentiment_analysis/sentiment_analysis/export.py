@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sentiment_analysis import dataset, model, tokens
+from sentiment_analysis import dataset, model, storage, tokens
 from sentiment_analysis.encoders import PIECES, TOKENIZER, Description, Network
 from sentiment_analysis.training import WEIGHTS
 from tf_study import cli, model_folder
@@ -53,10 +53,10 @@ def export(folder: Path, forms: Collection[str]) -> dict:
     Raises:
         StudyError: if the model is missing or damaged, a package is missing, or a file cannot be written.
     """
-    card = model.read_card(folder)
+    card = storage.read_card(folder)
     network = load(folder, card)
     words = Tokens(tokens.Inside(folder, network.about))
-    _replace(folder / model.TOKENS, lambda path: _save(words, path))
+    _replace(folder / storage.TOKENS, lambda path: _save(words, path))
     for form in forms:
         if form == "saved_model":
             _replace(folder / form, lambda path: _save_served(Served(network, words), path))
@@ -64,7 +64,7 @@ def export(folder: Path, forms: Collection[str]) -> dict:
             content = to_tflite(network, half=form == "float16")
             cli.write(folder / f"{form}.tflite", lambda path, content=content: path.write_bytes(content))
     model_folder.write_card(folder, card, files(folder))
-    return model.read_card(folder)
+    return storage.read_card(folder)
 
 
 def load(folder: Path, card: dict) -> Network:
@@ -76,7 +76,7 @@ def load(folder: Path, card: dict) -> Network:
     network = Network(Description(**card["encoder"]))
     model_folder.load_weights(network, folder, card, WEIGHTS)
     for name in (TOKENIZER, PIECES):
-        model.check_file(folder, card, name, "원본을 복사하거나 train을 --restart로 실행하세요")
+        storage.check_file(folder, card, name, "원본을 복사하거나 train을 --restart로 실행하세요")
     return network
 
 
@@ -91,7 +91,8 @@ class Served(tf.Module):
         @tf.function(input_signature=[TEXTS], autograph=False)
         def predict(texts):
             """Strings (N,) → logits and probabilities, float32 (N, 2)."""
-            logits = network(inside(texts)["ids"])
+            # As the other signature: its graph is made, saved and loaded once for both.
+            logits = network(words.tokenize(texts)["ids"])
             return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
         @tf.function(input_signature=[TEXT, PLACES], autograph=False)
@@ -185,7 +186,7 @@ def size(folder: Path, form: str) -> int:
 def files(folder: Path) -> list[str]:
     """Return the files of a model that its card must name, relative to its folder."""
     found = [folder / name for name in (WEIGHTS, TOKENIZER, PIECES)] + sorted(folder.glob("*.tflite"))
-    for name in ("saved_model", model.TOKENS):
+    for name in ("saved_model", storage.TOKENS):
         found += sorted((folder / name).rglob("*"))
     return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from sentiment_analysis import dataset, encoders, model, pretraining, settings, tokens
+from sentiment_analysis import dataset, encoders, pretraining, settings, storage, tokens
 from sentiment_analysis.dataset import Parts
 from sentiment_analysis.settings import CLASSES, Settings
 from tf_study import cli, model_folder
@@ -89,7 +89,7 @@ def summary(found: dict) -> str:
 
 def clear(output: Path) -> None:
     """Forget an earlier training in an output folder, finished or not, and what was made of it."""
-    names = (model_folder.CARD, model_folder.STATE, pretraining.FILE, WEIGHTS, model.CALIBRATION)
+    names = (model_folder.CARD, model_folder.STATE, pretraining.FILE, WEIGHTS, storage.CALIBRATION)
     for name in names:  # The card first, so that nothing claims that the rest is whole.
         (output / name).unlink(missing_ok=True)
 

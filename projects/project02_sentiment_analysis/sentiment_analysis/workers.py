@@ -259,6 +259,10 @@ def explainer(folder: Path, threads: int) -> Callable:
 
 
 def _load(folder: Path, form: str, threads: int):
+    from sentiment_analysis import storage
+
+    # What is wrong is told before TensorFlow is here, which takes seconds.
+    storage.checked(Path(folder), form)
     import tensorflow as tf
 
     from sentiment_analysis import model

@@ -15,7 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from sentiment_analysis import dataset, export, model, tokens
+from sentiment_analysis import dataset, export, model, storage, tokens
 from sentiment_analysis.settings import FORMS
 from tf_study.errors import StudyError
 
@@ -31,7 +31,7 @@ def loaded(exported, int8):
 
 @pytest.fixture(scope="module")
 def network(exported):
-    return export.load(exported, model.read_card(exported))
+    return export.load(exported, storage.read_card(exported))
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_what_is_damaged_or_missing_is_said(trained, exported, tmp_path):
             model.load(folder, form)
     (folder / "weights.npz").write_bytes(b"")
     with pytest.raises(StudyError, match="weights.npz.*--restart로"):
-        export.load(folder, model.read_card(folder))
+        export.load(folder, storage.read_card(folder))
     for card in ("{", "[]", '{"classes": ["부정"]}'):
         (folder / "model.json").write_text(card, encoding="utf-8")
         with pytest.raises(StudyError, match="model.json의 내용이 깨졌으니"):

@@ -1,6 +1,7 @@
 """Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from project_commands import kept_before_writes
-from sentiment_analysis import dataset, model, pretraining, tokens, training
+from sentiment_analysis import dataset, pretraining, storage, tokens, training
 from sentiment_analysis.__main__ import main
 from sentiment_analysis.encoders import Description, Network
 from sentiment_analysis.settings import Settings, default
@@ -54,7 +55,7 @@ def same(one, other):
 
 
 def test_reviews_are_learnt(trained):
-    card = model.read_card(trained)
+    card = storage.read_card(trained)
     assert {path.name for path in trained.iterdir()} == FINISHED
     assert card["classes"] == ["부정", "긍정"] and card["encoder"]["limit"] == 48
     assert [entry["stage"] for entry in card["history"]] == [0, 1, 1, 1]
@@ -66,9 +67,11 @@ def test_reviews_are_learnt(trained):
 def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys):
     output = tmp_path / "모델"
     command = ["train", "--output", str(output), *OPTIONS]
+    alone = {name: value for name, value in os.environ.items() if name != "USE_TORCH"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "sentiment_analysis", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "sentiment_analysis", *command],
+        cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=alone,
+    )  # fmt: skip
     for line in process.stdout:
         if line.startswith("[미세 조정] 1/2"):
             process.send_signal(signal.SIGKILL)  # no chance to tidy up
@@ -84,7 +87,7 @@ def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys):
     told = capsys.readouterr().out
     assert f"마친 에포크: {len(state['history'])}" in told and "[머리]" not in told
     assert {path.name for path in output.iterdir()} == FINISHED
-    assert model.read_card(output)["history"] == whole[1]["history"] and same(output, whole[0])
+    assert storage.read_card(output)["history"] == whole[1]["history"] and same(output, whole[0])
 
 
 def test_stopped_in_the_middle_of_the_last_write(train, whole, eager):

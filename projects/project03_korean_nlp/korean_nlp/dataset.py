@@ -7,6 +7,7 @@ shards or the number of machines that prepared them.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -151,20 +152,8 @@ def batches(
         held_out: of the two parts, that for validation.
         order: seeds of a random order; ``None`` keeps that of the shards.
     """
-    words, topics = vocabulary.table(), _table(classes, 0, -1)
-
-    def encode(block):
-        found = tf.io.parse_example(block, FEATURES)
-        labels = topics.lookup(found["label"])
-        kept = (labels >= 0) & (is_held_out(found["id"], settings) == held_out)
-        numbers = tf.ragged.map_flat_values(words.lookup, found["morphemes"])[:, : settings.limit]
-        return tf.cast(tf.ragged.boolean_mask(numbers, kept), tf.int32), tf.boolean_mask(labels, kept)
-
-    def fill(numbers, label):
-        lacking = tf.cast(tf.equal(tf.size(numbers), 0), tf.int32)
-        return tf.pad(numbers, [[0, lacking]], constant_values=UNKNOWN), label
-
-    rows = _shards(files, order).batch(BLOCK).map(encode).unbatch().map(fill)
+    encode = _encoder(vocabulary, tuple(classes), settings, held_out)
+    rows = _shards(files, order).batch(BLOCK).map(encode).unbatch().map(_filled)
     if order is not None:
         rows = rows.shuffle(SHUFFLED, seed=int(_generator(order).integers(2**31)))
     bounds = _bounds(settings.limit)
@@ -173,6 +162,29 @@ def batches(
         bucket_boundaries=bounds,
         bucket_batch_sizes=[settings.batch] * (len(bounds) + 1),
     ).prefetch(2)
+
+
+@lru_cache(2)  # Each epoch has batches of its own; the graph is made once for all.
+def _encoder(vocabulary: Vocabulary, classes: tuple[str, ...], settings: Settings, held_out: bool):
+    """Return a graph: serialised records (N,) → the numbers of those of one part, ragged int32, and their labels."""
+    words, topics = vocabulary.table(), _table(classes, 0, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+    def encode(block):
+        found = tf.io.parse_example(block, FEATURES)
+        labels = topics.lookup(found["label"])
+        kept = (labels >= 0) & (is_held_out(found["id"], settings) == held_out)
+        numbers = tf.ragged.map_flat_values(words.lookup, found["morphemes"])[:, : settings.limit]
+        return tf.cast(tf.ragged.boolean_mask(numbers, kept), tf.int32), tf.boolean_mask(labels, kept)
+
+    return encode
+
+
+@tf.function(input_signature=[tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int64)], autograph=False)
+def _filled(numbers, label):
+    """Return one text's numbers, an unknown morpheme's if there is none, and its label."""
+    lacking = tf.cast(tf.equal(tf.size(numbers), 0), tf.int32)
+    return tf.pad(numbers, [[0, lacking]], constant_values=UNKNOWN), label
 
 
 def is_held_out(ids: tf.Tensor, settings: Settings) -> tf.Tensor:

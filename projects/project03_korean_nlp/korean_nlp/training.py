@@ -17,7 +17,7 @@ import numpy as np
 
 from korean_nlp import baseline, dataset, models, records, settings, storage
 from korean_nlp.settings import Settings
-from tf_study import cli, model_folder
+from tf_study import cli, model_folder, optimizers
 from tf_study.environment import seed_everything
 from tf_study.errors import StudyError
 
@@ -140,7 +140,9 @@ class _Run:
         self.data = files, vocabulary, survey.classes, settings
         self.model = models.build(kind, len(vocabulary), len(survey.classes), settings.as_json())
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.model.compile(keras.optimizers.Adam(settings.rate), loss, metrics=["accuracy"])
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        # With variables that are there already, Keras makes the graph of a step once and not twice.
+        self.model.compile(optimizers.Adam(settings.rate), loss, metrics=[accuracy])
         self.model.optimizer.build(self.model.trainable_variables)
         self.best = self.model.get_weights()
         if histories.get(kind):
