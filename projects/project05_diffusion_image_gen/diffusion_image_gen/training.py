@@ -19,7 +19,7 @@ from diffusion_image_gen import storage
 from diffusion_image_gen.pictures import Pictures
 from diffusion_image_gen.sampling import Painter
 from diffusion_image_gen.settings import Settings, Wish
-from tf_study import model_folder
+from tf_study import model_folder, optimizers
 from tf_study import pictures as files
 from tf_study.devices import strategy_for
 from tf_study.diffusion import TIME_SCALE
@@ -69,7 +69,9 @@ class Trainer:
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, settings.steps, warmup_target=settings.rate, warmup_steps=warm
             )
-            self.optimizer = keras.optimizers.Adam(rate, beta_2=0.99)
+            # The package's, with a small graph, does not add up several devices' gradients.
+            adam = optimizers.Adam if settings.devices == 1 else keras.optimizers.Adam
+            self.optimizer = adam(rate, beta_2=0.99)
             self.optimizer.build(self.model.trainable_variables)
         self.average = _build(shape, "float32")
         self.average.set_weights(self.model.get_weights())

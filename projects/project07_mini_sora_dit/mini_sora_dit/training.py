@@ -20,7 +20,7 @@ from mini_sora_dit import clips as films
 from mini_sora_dit import evaluation, networks, storage
 from mini_sora_dit.sampling import Animator
 from mini_sora_dit.settings import Settings, Wish
-from tf_study import model_folder, video
+from tf_study import model_folder, optimizers, video
 from tf_study import pictures as files
 from tf_study.devices import strategy_for
 from tf_study.diffusion import TIME_SCALE
@@ -76,7 +76,9 @@ class Stage:
             schedule = keras.optimizers.schedules.CosineDecay(
                 0.0, steps, alpha=FLOOR, warmup_target=rate, warmup_steps=max(1, steps // WARM)
             )
-            self.optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
+            # The package's, with a small graph, does not add up several devices' gradients.
+            adam = optimizers.Adam if settings.devices == 1 else keras.optimizers.Adam
+            self.optimizer = adam(schedule, beta_2=0.99)
             self.optimizer.build(self.model.trainable_variables)
         self.losses: list[float] = []
         self._step, self._traced = tf.function(self._all_devices, autograph=False), False
