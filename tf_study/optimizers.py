@@ -1,7 +1,8 @@
 """Keras's Adam and AdamW with one operation for a variable's update instead of 37.
 
 The numbers are the same; the graph of a training step is half as large, and made and loaded in half the time.
-For networks of many small variables in float32 that are trained for few steps.
+For networks of many small variables in float32 that are trained for few steps. Not under a distribution strategy: the
+gradients of several devices are not added up.
 """
 
 import keras
