@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ BROWSER_FLAGS = (
 
 
 def pytest_configure(config):
+    # A shell starts what runs in the background (`nohup`, `&`) deaf to it; tests of interrupted commands send it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     nbval_approx.install()
     nbval_kernel.install()
     # Set here because a path in addopts would be relative to the folder pytest is started in.
