@@ -79,7 +79,7 @@ def test_the_command_leaves_a_temperature_that_other_commands_use(tmp_path, monk
 
     parts = Parts(reviews(160, 0), reviews(160, 1), reviews(80, 2), [])
     monkeypatch.setattr(evaluation.model, "load", lambda folder, form: Words())
-    monkeypatch.setattr(evaluation.model, "read_card", lambda folder: {})
+    monkeypatch.setattr(evaluation.storage, "read_card", lambda folder: {})
     monkeypatch.setattr(evaluation.dataset, "of_card", lambda card: parts)
     evaluation.run(commands.build_parser().parse_args(["evaluate", str(tmp_path), "--count", "40"]))
     assert evaluation.model.read_temperature(tmp_path) == pytest.approx(4 / np.log(7), rel=0.01)
