@@ -18,9 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 Cache = tuple[tf.Tensor, tf.Tensor]  # Keys and values of one layer, each (B, G, S, D).
-_START = ContextVar(
-    "start", default=("glorot_uniform", "uniform")
-)  # Initializers of kernels and of the embedding.
+# Initializers of kernels and of the embedding.
+_START = ContextVar("start", default=("glorot_uniform", "uniform"))
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,11 @@ def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys):
     alone = {name: value for name, value in os.environ.items() if name != "USE_TORCH"}
     process = subprocess.Popen(
         [sys.executable, "-m", "sentiment_analysis", *command],
-        cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=alone,
-    )  # fmt: skip
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=alone,
+    )
     for line in process.stdout:
         if line.startswith("[미세 조정] 1/2"):
             process.send_signal(signal.SIGKILL)  # no chance to tidy up
