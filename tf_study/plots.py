@@ -102,9 +102,8 @@ def mosaic(images, rows: Sequence[str], *, title: str, size: float = 0.8) -> Axe
         title: title of the figure.
         size: width of one image in inches.
     """
-    images = np.pad(
-        images, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan
-    )  # white lines between them
+    # White lines between them.
+    images = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan)
     count, columns, height, width = images.shape
     ax = plt.subplots(figsize=(columns * size, count * size * height / width + 0.5))[1]
     whole = images.swapaxes(1, 2).reshape(count * height, columns * width)

@@ -87,13 +87,12 @@ def train(folder: Folder, output: Path, settings: Settings, report: Report = pri
         while not _over(history, index, stage.epochs, settings.patience):
             if model is None:
                 model = _model_for(history, index, stage, folder, parts, output, settings)
-            learnt = dataset.batches(
-                folder, parts["train"], settings.batch, order=(settings.seed, len(history) + 1)
-            )
-            entry = _epoch(model, history, index, learnt, held_out, settings)
-            history.append(entry)
+            number = len(history) + 1
+            learnt = dataset.batches(folder, parts["train"], settings.batch, order=(settings.seed, number))
+            models.reseed(model, settings.seed + number)
+            history.append(_epoch(model, history, index, learnt, held_out))
             _save(model, state, output)
-            report(_line(stage, entry))
+            report(_line(stage, history[-1]))
     return _finish(state, folder, parts, output)
 
 
@@ -120,15 +119,13 @@ def _model_for(history, index, stage, folder, parts, output, settings) -> keras.
     return model
 
 
-def _epoch(model, history, index, learnt, held_out, settings) -> dict:
-    number = len(history) + 1
-    models.reseed(model, settings.seed + number)
+def _epoch(model, history, index, learnt, held_out) -> dict:
     log = model.fit(learnt, validation_data=held_out, shuffle=False, verbose=0).history
     scores = {name: float(values[0]) for name, values in log.items()}
     if not all(map(math.isfinite, scores.values())):
         raise StudyError("손실이 수가 아니게 되었으니 --batch를 키우고 --restart로 다시 학습하세요.")
     done = sum(entry["stage"] == index for entry in history)
-    return {"stage": index, "epoch": done + 1, "file": f"epoch-{number:04d}.keras", **scores}
+    return {"stage": index, "epoch": done + 1, "file": f"epoch-{len(history) + 1:04d}.keras", **scores}
 
 
 def _save(model, state, output) -> None:

@@ -129,7 +129,11 @@ def load(folder: Path, form: str = "saved_model") -> Model:
         StudyError: if the folder holds no finished model or not this form of it, or a file is damaged.
     """
     folder = Path(folder)
-    card = checked(folder, form)
+    return opened(folder, form, checked(folder, form))
+
+
+def opened(folder: Path, form: str, card: dict) -> Model:
+    """Load a model whose card and files :func:`storage.checked` has looked at."""
     return Model(folder, form, Description(**card["encoder"]), read_temperature(folder))
 
 

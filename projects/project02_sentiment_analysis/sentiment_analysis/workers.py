@@ -262,11 +262,12 @@ def _load(folder: Path, form: str, threads: int):
     from sentiment_analysis import storage
 
     # What is wrong is told before TensorFlow is here, which takes seconds.
-    storage.checked(Path(folder), form)
+    folder = Path(folder)
+    card = storage.checked(folder, form)
     import tensorflow as tf
 
     from sentiment_analysis import model
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    return model.load(folder, form)
+    return model.opened(folder, form, card)

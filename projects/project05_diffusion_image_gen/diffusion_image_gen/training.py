@@ -69,9 +69,7 @@ class Trainer:
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, settings.steps, warmup_target=settings.rate, warmup_steps=warm
             )
-            # The package's, with a small graph, does not add up several devices' gradients.
-            adam = optimizers.Adam if settings.devices == 1 else keras.optimizers.Adam
-            self.optimizer = adam(rate, beta_2=0.99)
+            self.optimizer = optimizers.Adam(rate, beta_2=0.99)
             self.optimizer.build(self.model.trainable_variables)
         self.average = _build(shape, "float32")
         self.average.set_weights(self.model.get_weights())

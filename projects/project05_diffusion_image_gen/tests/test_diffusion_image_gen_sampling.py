@@ -34,9 +34,8 @@ def test_a_seed_is_a_picture_to_the_bit(painter, sampler, guidance):
     among = painter.draw(labels, seeds, wish)
     np.testing.assert_array_equal(painter.draw([1], [5], wish)[0], alone)
     apart = np.abs(among[[2, 8]] - alone).max()
-    assert (
-        apart == 0 if nbval_needs.onednn() else apart < 1e-5
-    )  # Eigen's sums depend on the place in the batch.
+    # Eigen's sums depend on the place in the batch.
+    assert apart == 0 if nbval_needs.onednn() else apart < 1e-5
     for other in (1, 3):  # another class, another seed
         assert np.abs(among[other] - alone).max() > 0.01
 

@@ -76,9 +76,7 @@ class Stage:
             schedule = keras.optimizers.schedules.CosineDecay(
                 0.0, steps, alpha=FLOOR, warmup_target=rate, warmup_steps=max(1, steps // WARM)
             )
-            # The package's, with a small graph, does not add up several devices' gradients.
-            adam = optimizers.Adam if settings.devices == 1 else keras.optimizers.Adam
-            self.optimizer = adam(schedule, beta_2=0.99)
+            self.optimizer = optimizers.Adam(schedule, beta_2=0.99)
             self.optimizer.build(self.model.trainable_variables)
         self.losses: list[float] = []
         self._step, self._traced = tf.function(self._all_devices, autograph=False), False

@@ -27,9 +27,8 @@ def test_a_seed_is_a_clip_to_the_bit(animator, solver):
     among = animator.draw(labels, [5, 5, 5, 4, 1, 5], wish)
     np.testing.assert_array_equal(animator.draw([[1, 2]], [5], wish)[0], alone)
     apart = np.abs(among[[2, 5]] - alone).max()
-    assert (
-        apart == 0 if nbval_needs.onednn() else apart < 1e-5
-    )  # Eigen's sums depend on the place in the batch.
+    # Eigen's sums depend on the place in the batch.
+    assert apart == 0 if nbval_needs.onednn() else apart < 1e-5
     for other in (1, 3):  # another label, another seed
         assert np.abs(among[other] - alone).max() > 0.01
 
