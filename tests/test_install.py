@@ -97,6 +97,10 @@ def test_packages_are_installed_once_and_again_after_the_pins_change(root, ran, 
         shutil.copy(root / name, root / "elsewhere")
     install.ROOT = root / "elsewhere"
     assert pip_calls("dev") == [".[dev]"], "the course itself is installed from another folder now"
+    assert any("--no-deps" in command for command in ran), "which changes nothing about what it depends on"
+    with open(install.ROOT / "constraints.txt", "a") as file:
+        file.write("# newer\n")
+    assert pip_calls("dev") == [".[dev]"] and not any("--no-deps" in command for command in ran)
 
 
 def test_beam_has_an_environment_of_its_own_with_the_course_s_other_pins(root, ran, tmp_path):
@@ -110,8 +114,10 @@ def test_beam_has_an_environment_of_its_own_with_the_course_s_other_pins(root, r
     names = [line.split("==")[0] for line in pins if line and not line.startswith("#")]
     assert len(set(names)) == len(names) and "numpy" in names and "pillow==12.3.0" in pins
     ran.clear()
+    install.ROOT = tmp_path / "elsewhere"
+    shutil.copytree(root, install.ROOT, ignore=shutil.ignore_patterns("elsewhere"))
     install.install(venv, "beam")
-    assert not [command for command in ran if "pip" in command]
+    assert not [command for command in ran if "pip" in command], "it does not hold the course"
 
 
 def test_a_package_that_pip_was_killed_over_is_installed_again(root, ran, tmp_path):

@@ -54,7 +54,7 @@ def install(venv: Path, group: str) -> None:
         venv = venv.absolute()
         if not _is_whole(venv):
             _make(venv, run)
-        if not _is_current(venv, group):
+        if not _has(venv, group, _key(group)):
             _install_packages(venv, group, run)
         if group in GROUPS:
             _register_kernel(venv, run)
@@ -87,16 +87,21 @@ def _make(venv: Path, run: Run) -> None:
     (venv / MADE).touch()
 
 
-def _key() -> str:
-    """Return what the installed packages depend on: the pins, and this folder, which is installed too."""
+def _pins() -> str:
+    """Return what the installed packages depend on."""
     names = ("pyproject.toml", "constraints.txt", "constraints-beam.txt")
-    pins = b"".join((ROOT / name).read_bytes() for name in names)
-    return hashlib.sha256(pins + os.fsencode(ROOT)).hexdigest()
+    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names)).hexdigest()
 
 
-def _is_current(venv: Path, group: str) -> bool:
+def _key(group: str) -> str:
+    """Return what a group depends on: the pins, and this folder, which is installed too, except with Beam."""
+    return f"{_pins()} {ROOT}\n" if group in GROUPS else _pins()
+
+
+def _has(venv: Path, group: str, key: str) -> bool:
+    """Return whether what was installed of a group, and from where, begins with ``key``."""
     stamp = venv / f".{group}"
-    return stamp.exists() and stamp.read_text() == _key()
+    return stamp.exists() and stamp.read_text("utf-8").startswith(key)
 
 
 def _install_packages(venv: Path, group: str, run: Run) -> None:
@@ -109,6 +114,8 @@ def _install_packages(venv: Path, group: str, run: Run) -> None:
     pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
     environment = {**os.environ, "DS_BUILD_OPS": "0"}  # DeepSpeed's kernels are not compiled beforehand.
     what = ["-e", GROUPS[group]] if group in GROUPS else BEAM
+    if group in GROUPS and _has(venv, group, _pins()):  # Only the folder is another.
+        what = ["--no-deps", *what]
     pins = "constraints.txt" if group in GROUPS else _beam_constraints()
     if run([*pip, "-c", pins, *what], env=environment).returncode:
         raise StudyError(
@@ -119,7 +126,7 @@ def _install_packages(venv: Path, group: str, run: Run) -> None:
         cli.write(config, lambda part: part.write_text(KERNEL_CONFIG))
     done = list(GROUPS)[: list(GROUPS).index(group) + 1] if group in GROUPS else [group]
     for name in done:
-        cli.write(venv / f".{name}", lambda part: part.write_text(_key()))
+        cli.write_text(venv / f".{name}", _key(name))
 
 
 def _beam_constraints() -> Path:

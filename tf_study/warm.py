@@ -74,12 +74,23 @@ def usable() -> bool:
     return sys.platform == "linux" and environment.device() == "cpu" and not os.environ.get(FRESH_VARIABLE)
 
 
-def image(path: Path) -> str | None:
-    """Return the name of the image that a notebook's kernel is forked from, ``None`` for a new process.
+@functools.cache
+def new() -> frozenset[Path]:
+    """Return the notebooks whose kernels are new processes, as a learner's are: one lecture a chapter.
 
-    The first lecture of every chapter gets a new process, as a learner's kernel does.
+    It is the first that does without torch, whose import takes as long as TensorFlow's; else the first.
     """
-    if path.resolve() in {curriculum.ROOT / chapter.lectures[0].path for chapter in curriculum.chapters()}:
+    found = []
+    for chapter in curriculum.chapters():
+        paths = [curriculum.ROOT / lecture.path for lecture in chapter.lectures if lecture.exists]
+        light = (path for path in paths if not _TORCH.search(path.read_text(encoding="utf-8")))
+        found.append(next(light, paths[0]))
+    return frozenset(found)
+
+
+def image(path: Path) -> str | None:
+    """Return the name of the image that a notebook's kernel is forked from, ``None`` for a :func:`new` process."""
+    if path.resolve() in new():
         return None
     text = path.read_text(encoding="utf-8")
     if "TRITON_INTERPRET" in text:  # It must be set before triton is imported, as it is with torch's image.
@@ -300,6 +311,9 @@ def _become_kernel(request: _Request) -> None:
     if "tensorflow" in sys.modules:
         # TensorFlow does this where it is imported inside IPython: tf.print then writes to the notebook.
         importlib.import_module("tensorflow.python.ops.logging_ops").enable_interactive_logging()
+    # A notebook trims its figures, for which each is laid out once more. Nothing here looks at their margins.
+    application = importlib.import_module("ipykernel.kernelapp").IPKernelApp.instance()
+    application.config.InlineBackend.print_figure_kwargs = {"bbox_inches": None}
     sys.path[0] = request.cwd
     sys.argv = ["ipykernel_launcher", *request.argv]
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
