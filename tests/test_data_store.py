@@ -43,6 +43,7 @@ LOADERS = {
     "cifar10_train.png": data.cifar10,
     "cifar10_test.png": data.cifar10,
     "flowers/roses/roses_007.jpg": data.flowers,
+    "backbone/objects.npz": data.small_backbone,
     "bert/pretrained.npz": data.small_bert,
     "diffusion/judge14.npz": checkpoint("judge14", diffusion.Classifier),
     "diffusion/unet14.npz": checkpoint("unet14", UNet),

@@ -6,9 +6,11 @@ reads the published sets from ``$TF_STUDY_DATA``, from a cache, or downloads the
 What there is, how much of it in each profile, its sources and licences: ``python main.py data``, ``catalog.py`` and
 ``README.md`` beside this file. Besides those data sets, :func:`fasttext` reads a ``.vec`` file of the learner's own,
 :func:`efficientnet_weights` makes sure that Keras finds its ImageNet weights, :func:`vllm_blocks` returns what vLLM
-decided, and :func:`small_bert` what the pretraining of lecture 7.3 leads to.
+decided, and :func:`small_bert` and :func:`small_backbone` what the pretraining of lecture 7.3 and of practice 5.2 leads
+to.
 """
 
+from tf_study.data.backbone import small_backbone
 from tf_study.data.bert import small_bert
 from tf_study.data.images import (
     CIFAR10_CLASSES,
@@ -60,6 +62,7 @@ __all__ = [
     "nsmc",
     "preferences_ko",
     "reviews_ko",
+    "small_backbone",
     "small_bert",
     "topics_ko",
     "vllm_blocks",
