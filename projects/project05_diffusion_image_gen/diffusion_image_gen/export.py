@@ -11,6 +11,8 @@ from diffusion_image_gen.settings import Wish
 from tf_study.environment import quiet_stderr
 from tf_study.errors import StudyError
 
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # It only draws.
+
 
 class Drawing(tf.Module):
     """A sampler as one graph: a loop over the rows of its plan.
@@ -23,13 +25,13 @@ class Drawing(tf.Module):
         super().__init__()
         self.model = painter.model  # Its weights are stored with it.
         ids = tf.TensorSpec((None,), tf.int32)
-        rows = tf.constant(plan(wish.sampler, wish.steps))
+        rows, step = tf.constant(plan(wish.sampler, wish.steps)), painter.steps[True]
 
         def draw_rows(labels, seeds, guidance):
             x = painter.noise(seeds, START)
 
             def advance(number, x, before):
-                x, clean = painter.step(x, before, labels, seeds, rows[number], FRESH_FROM + number, guidance)
+                x, clean = step(x, before, labels, seeds, rows[number], FRESH_FROM + number, guidance)
                 return number + 1, x, clean
 
             _, x, _ = tf.while_loop(lambda number, *_: number < wish.steps, advance, (0, x, tf.zeros_like(x)))
@@ -76,12 +78,13 @@ def export(painter: Painter, output: Path, wish: Wish) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StudyError(f"{output}에 다른 것이 있으니 비우거나 --output으로 다른 폴더를 주세요.")
     drawing = Drawing(painter, wish)
+    # Given as functions, they would be traced twice.
+    signatures = {"serving_default": drawing.draw, "classes": drawing.classes}
+    signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     part = output.with_name(f".part-{output.name}")
     try:
         with quiet_stderr(), _silent():
-            tf.saved_model.save(
-                drawing, str(part), {"serving_default": drawing.draw, "classes": drawing.classes}
-            )
+            tf.saved_model.save(drawing, str(part), signatures, WITHOUT_GRADIENTS)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

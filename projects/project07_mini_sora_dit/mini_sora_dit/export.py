@@ -10,6 +10,8 @@ from mini_sora_dit.settings import Wish
 from tf_study.environment import quiet_stderr
 from tf_study.errors import StudyError
 
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # It only draws.
+
 
 class Drawing(tf.Module):
     """A solver as one graph: a loop over the rows of its plan, and the decoder.
@@ -27,7 +29,7 @@ class Drawing(tf.Module):
         clip = tf.TensorSpec((ROWS, animator.frames, *picture), tf.float32)
         ids = tf.TensorSpec((None,), tf.int32)
         kinds = tf.TensorSpec((None, len(animator.model.labels)), tf.int32)
-        rows = tf.constant(plan(wish.solver, wish.steps))
+        rows, step = tf.constant(plan(wish.solver, wish.steps)), animator.steps[True]
 
         def draw_rows(labels, seeds, first, known, guidance):
             noise = animator.noise(seeds, START)
@@ -35,7 +37,7 @@ class Drawing(tf.Module):
 
             def advance(number, x, velocity):
                 row = rows[number]
-                x, velocity, _ = animator.step(x, velocity, noise, context, known, labels, row, guidance)
+                x, velocity, _ = step(x, velocity, noise, context, known, labels, row, guidance)
                 return number + 1, x, velocity
 
             start = (0, noise, tf.zeros_like(noise))
@@ -86,9 +88,11 @@ def export(animator: Animator, output: Path, wish: Wish) -> None:
     before = logger.level
     logger.setLevel("ERROR")  # It would report the temporary folder.
     signatures = {"serving_default": drawing.draw, "animate": drawing.animate, "names": drawing.names}
+    # Given as functions, they would be traced twice.
+    signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     try:
         with quiet_stderr():
-            tf.saved_model.save(drawing, str(part), signatures)
+            tf.saved_model.save(drawing, str(part), signatures, WITHOUT_GRADIENTS)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(
