@@ -11,8 +11,6 @@ from diffusion_image_gen.settings import Wish
 from tf_study.environment import quiet_stderr
 from tf_study.errors import StudyError
 
-WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # It only draws.
-
 
 class Drawing(tf.Module):
     """A sampler as one graph: a loop over the rows of its plan.
@@ -37,7 +35,7 @@ class Drawing(tf.Module):
             _, x, _ = tf.while_loop(lambda number, *_: number < wish.steps, advance, (0, x, tf.zeros_like(x)))
             return tf.clip_by_value(x, -1, 1)
 
-        @tf.function(input_signature=(ids, ids, tf.TensorSpec((), tf.float32)))
+        @tf.function(autograph=False, input_signature=(ids, ids, tf.TensorSpec((), tf.float32)))
         def draw(labels, seeds, guidance):
             count = tf.shape(labels)[0]
             fill = tf.range(-(-count // ROWS) * ROWS) % tf.maximum(
@@ -50,7 +48,7 @@ class Drawing(tf.Module):
             )
             return {"pictures": tf.reshape(pictures, (-1, *painter.shape))[:count]}
 
-        @tf.function(input_signature=())
+        @tf.function(autograph=False, input_signature=())
         def classes():
             return {"classes": tf.constant(painter.classes)}
 
@@ -84,7 +82,7 @@ def export(painter: Painter, output: Path, wish: Wish) -> None:
     part = output.with_name(f".part-{output.name}")
     try:
         with quiet_stderr(), _silent():
-            tf.saved_model.save(drawing, str(part), signatures, WITHOUT_GRADIENTS)
+            tf.saved_model.save(drawing, str(part), signatures)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

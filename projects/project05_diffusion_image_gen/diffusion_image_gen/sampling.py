@@ -83,10 +83,10 @@ class Painter:
                 return self.step(x, before, labels, seeds, row, number, guidance if guided else None)
 
             signature = (picture, picture, ids, ids, row, number, real)
-            return tf.function(step, input_signature=signature, jit_compile=xla)
+            return tf.function(step, input_signature=signature, autograph=False, jit_compile=xla)
 
         self.steps = {guided: compiled(guided) for guided in (False, True)}
-        self._start = tf.function(self.noise, input_signature=(ids, number))
+        self._start = tf.function(self.noise, input_signature=(ids, number), autograph=False)
 
     def label(self, name: str) -> int:
         """Return a class's label.

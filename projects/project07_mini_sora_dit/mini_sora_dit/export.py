@@ -10,8 +10,6 @@ from mini_sora_dit.settings import Wish
 from tf_study.environment import quiet_stderr
 from tf_study.errors import StudyError
 
-WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # It only draws.
-
 
 class Drawing(tf.Module):
     """A solver as one graph: a loop over the rows of its plan, and the decoder.
@@ -92,7 +90,7 @@ def export(animator: Animator, output: Path, wish: Wish) -> None:
     signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     try:
         with quiet_stderr():
-            tf.saved_model.save(drawing, str(part), signatures, WITHOUT_GRADIENTS)
+            tf.saved_model.save(drawing, str(part), signatures)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

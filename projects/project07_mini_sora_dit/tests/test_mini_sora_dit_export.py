@@ -33,6 +33,14 @@ def test_the_saved_model_is_sample(animator, tmp_path):
     assert np.abs(begun - many).max() > 0.01 and none.shape == (0, 9, 8, 8, 1)
 
 
+class Nothing(tf.Module):
+    """Stands in for a Drawing where nothing can be written."""
+
+    def __init__(self, animator, wish):
+        super().__init__()
+        self.draw = self.animate = self.names = tf.function(lambda: tf.constant(1), input_signature=())
+
+
 def test_a_folder_in_use_is_left_alone(animator, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(StudyError, match="다른 것이 있으니 비우거나 --output으로"):
@@ -42,6 +50,7 @@ def test_a_folder_in_use_is_left_alone(animator, tmp_path, monkeypatch):
         Path(part).mkdir()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    monkeypatch.setattr(export, "Drawing", Nothing)
     monkeypatch.setattr(tf.saved_model, "save", full)
     with pytest.raises(StudyError, match="쓸 수 없으니 권한과"):
         export.export(animator, tmp_path / "b", Wish(steps=1))
