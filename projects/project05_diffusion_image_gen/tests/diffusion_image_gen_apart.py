@@ -3,6 +3,9 @@
 So this module imports nothing, and each function what it needs.
 """
 
+# How ``workers.run`` is called. pytest's variable names the test: without it one process serves them all.
+HOW = {"timeout": 600, "imports": ["tensorflow"], "env": {"PYTEST_CURRENT_TEST": ""}}
+
 
 def draw(comm, folder, calls, guidance):
     """Return the pictures that a SavedModel draws for each pair of labels and seeds, and the names of its classes.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from diffusion_image_gen_apart import draw
+from diffusion_image_gen_apart import HOW, draw
 
 from diffusion_image_gen import export
 from diffusion_image_gen.settings import Wish
@@ -16,9 +16,7 @@ def test_the_saved_model_is_sample(painter, tmp_path):
     export.export(painter, tmp_path / "저장", wish)
     assert [path.name for path in tmp_path.iterdir()] == ["저장"]
     calls = [([0, 1, 2] * 3, list(range(9))), ([1], [4]), ([], [])]
-    ((drawn, names),) = workers.run(
-        draw, 1, timeout=300, imports=["tensorflow"], folder=str(tmp_path / "저장"), calls=calls, guidance=2.5
-    )
+    ((drawn, names),) = workers.run(draw, 1, **HOW, folder=str(tmp_path / "저장"), calls=calls, guidance=2.5)
     assert names == ["가", "나", "다"]
     many, one, none = drawn
     # The graph is optimised as a whole, so the last bits may differ; five steps of random weights magnify them.

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from diffusion_image_gen_apart import train
+from diffusion_image_gen_apart import HOW, train
 from diffusion_image_gen_tiny import Tiny
 from PIL import Image
 
@@ -155,7 +155,7 @@ def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(
 def test_two_devices_learn_what_one_learns(folder, arguments, tiny, tmp_path):
     """In a process of its own, since this one has already started with one device."""
     command = ["train", str(folder), "--output", str(tmp_path / "모델"), "--devices", "2", *arguments]
-    assert workers.run(train, 1, timeout=300, imports=["tensorflow"], arguments=command) == [0]
+    assert workers.run(train, 1, **HOW, arguments=command) == [0]
     one, two = (storage.read_card(path) for path in (tiny[0], tmp_path / "모델"))
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
     with np.load(tiny[0] / "weights.npz") as a, np.load(tmp_path / "모델" / "weights.npz") as b:

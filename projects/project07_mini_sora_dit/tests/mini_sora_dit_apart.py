@@ -3,6 +3,9 @@
 So this module imports nothing, and each function what it needs.
 """
 
+# How ``workers.run`` is called. pytest's variable names the test: without it one process serves them all.
+HOW = {"timeout": 600, "imports": ["tensorflow"], "env": {"PYTEST_CURRENT_TEST": ""}}
+
 
 def draw(comm, folder, labels, first, seeds, guidance):
     """Return what a SavedModel draws, without and with first frames, of no clips, and the names of its labels.

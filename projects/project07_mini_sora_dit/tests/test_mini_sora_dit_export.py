@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from mini_sora_dit_apart import draw
+from mini_sora_dit_apart import HOW, draw
 
 from mini_sora_dit import export
 from mini_sora_dit.settings import Wish
@@ -21,9 +21,8 @@ def test_the_saved_model_is_sample(animator, tmp_path):
     export.export(animator, tmp_path / "저장", wish)
     assert [path.name for path in tmp_path.iterdir()] == ["저장"]
     asked = {"labels": [[0, 1], [2, 3], [1, 0], [1, 2], [0, 0]], "seeds": [4, 3, 2, 1, 0]}
-    how = dict(timeout=300, imports=["tensorflow"])
     ((drawn, names),) = workers.run(
-        draw, 1, **how, folder=str(tmp_path / "저장"), first=first, guidance=2.5, **asked
+        draw, 1, **HOW, folder=str(tmp_path / "저장"), first=first, guidance=2.5, **asked
     )
     assert names == {"classes": list(animator.classes), "directions": list(animator.directions)}
     # The graph is optimised as a whole, so the last bits may differ.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from mini_sora_dit_apart import train
+from mini_sora_dit_apart import HOW, train
 from mini_sora_dit_tiny import install
 from PIL import Image
 
@@ -145,8 +145,7 @@ def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path)
     """In a process of its own, since this one has already started with one device."""
     command = ["train", str(folder), "--output", str(tmp_path / "모델"), "--devices", "2", *arguments]
     told = tmp_path / "오류.txt"
-    how = dict(timeout=600, imports=["tensorflow"])
-    assert workers.run(train, 1, **how, arguments=command, complaints=str(told)) == [0]
+    assert workers.run(train, 1, **HOW, arguments=command, complaints=str(told)) == [0]
     # the files that were skipped, nothing else
     assert len(told.read_text(encoding="utf-8").splitlines()) == 4, told.read_text(encoding="utf-8")
     one, two = (storage.read_card(path)["progress"] for path in (trained, tmp_path / "모델"))
