@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -63,6 +64,8 @@ def test_a_notebook_reads_data_and_finds_morphemes(course):
 
 
 def test_the_suite_passes(course):
-    arguments = ["--nbval", "-q", "-p", "no:cacheprovider", "tests/test_notebooks.py", "-k", "not measure"]
+    """Of the notebooks' tools what the tests above do not use, and a practice with its graders."""
+    some = "practice or convert or figures or overwrites"
+    arguments = ["--nbval", "-q", "-p", "no:cacheprovider", "tests/test_notebooks.py", "-k", some]
     out = run(course, "-m", "pytest", *arguments, f"study/{PRACTICE}")
-    assert " passed" in out and "skipped" not in out
+    assert int(re.search(r"(\d+) passed", out)[1]) > 20 and "skipped" not in out

@@ -1,5 +1,9 @@
 """Fixtures of the project's tests. Its presence also puts this folder on sys.path."""
 
+import contextlib
+import io
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,8 +73,31 @@ def finished(folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def loaded(finished):
+    """Draws with the model of :func:`finished`; its steps are compiled once."""
+    from diffusion_image_gen import storage
+
+    return storage.load_painter(finished)
+
+
+@pytest.fixture(scope="session")
+def evaluated(finished, loaded, tmp_path_factory):
+    """What the command ``evaluate`` does: the model's folder, a copy, the folder that it writes, and what it says."""
+    from diffusion_image_gen import storage
+    from diffusion_image_gen.__main__ import main
+
+    model, output = (tmp_path_factory.mktemp("평가") / name for name in ("모델", "평가"))
+    shutil.copytree(finished, model)
+    command = ["evaluate", str(model), "--output", str(output), "--count", "20", "--steps", "2"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as told:
+        patch.setattr(storage, "load_painter", lambda folder: loaded)
+        assert main(command) == 0
+    return model, output, told.getvalue()
+
+
+@pytest.fixture(scope="session")
 def painter():
     """Draws with a tiny grey network."""
     from diffusion_image_gen.sampling import Painter
 
-    return Painter(random_unet((8, 16), 3), 8, ("가", "나", "다"))
+    return Painter(random_unet((8,), 3), 8, ("가", "나", "다"))

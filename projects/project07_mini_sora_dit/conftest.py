@@ -1,5 +1,6 @@
 """Fixtures of the project's tests. Its presence also puts this folder on sys.path."""
 
+import functools
 import io
 
 import numpy as np
@@ -74,6 +75,22 @@ def finished(folder, tmp_path_factory):
         model_folder.write_npz(output / name, map(np.asarray, network.weights))
     storage.write_card(output, card)
     return output
+
+
+@pytest.fixture(scope="session")
+def load():
+    """Does what ``storage.load_animator`` does, once for each model: its steps are compiled once."""
+    from mini_sora_dit import storage
+
+    return functools.cache(storage.load_animator)
+
+
+@pytest.fixture
+def loaded_once(load, monkeypatch):
+    """Commands draw with what :func:`load` has loaded."""
+    from mini_sora_dit import storage
+
+    monkeypatch.setattr(storage, "load_animator", load)
 
 
 @pytest.fixture(scope="session")

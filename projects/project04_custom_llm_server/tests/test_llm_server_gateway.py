@@ -594,27 +594,27 @@ def fuzzed(rng):
     return "/v1/chat/completions" if chat else "/v1/completions", content
 
 
-def test_three_thousand_fuzzed_requests(tiny, run_engine):
+def test_fifteen_hundred_fuzzed_requests(tiny, run_engine):
     """None is answered with 5xx, and every refusal has OpenAI's form."""
 
     async def action(engine):
         made, app = build(engine)
         rng, seen = np.random.default_rng(0), Counter()
         async with client(app) as c:
-            for _ in range(150):
+            for _ in range(75):
                 batch = [c.post(path, content=content) for path, content in (fuzzed(rng) for _ in range(20))]
                 for answer in await asyncio.gather(*batch):
                     seen[answer.status_code] += 1
                     if answer.status_code != 200:
                         refusal(answer, answer.status_code)
-        assert seen.total() == 3000 and max(seen) < 500 and seen[200] > 500 and seen[400] > 500, seen
+        assert seen.total() == 1500 and max(seen) < 500 and seen[200] > 250 and seen[400] > 250, seen
         assert engine.stats().kv_cache_usage == 0 and made.open == 0 and engine.alive()
 
     run_engine(engine_of(tiny), action)
 
 
 def test_memory_does_not_grow(tiny, run_engine):
-    """The same two hundred requests and fifty clients that leave, ten times over."""
+    """The same hundred requests and 25 clients that leave, ten times over."""
 
     async def action(engine):
         made, app = build(engine)
@@ -622,7 +622,7 @@ def test_memory_does_not_grow(tiny, run_engine):
         async with client(app) as c:
             for _ in range(10):
                 rng = np.random.default_rng(0)
-                for _ in range(10):
+                for _ in range(5):
                     visits = [
                         Visit(app, stream=n % 2 == 0, max_tokens=300, ignore_eos=True) for n in range(5)
                     ]
@@ -631,8 +631,8 @@ def test_memory_does_not_grow(tiny, run_engine):
                     await asyncio.gather(*(visit.leave() for visit in visits))
                 memory.append(process.memory_info().rss / 2**20)
         await until(lambda: engine.stats().running == engine.stats().waiting == 0)
-        assert engine.stats().kv_cache_usage == 0 and engine.stats().finished["abort"] > 400
+        assert engine.stats().kv_cache_usage == 0 and engine.stats().finished["abort"] > 200
         assert made.open == 0 and [place.tokens for place in made.router.places] == [0]
-        assert memory[-1] - memory[4] < 3, memory  # MB, in the second half: 1,250 requests
+        assert memory[-1] - memory[4] < 3, memory  # MB, in the second half: 625 requests
 
     run_engine(engine_of(tiny), action)

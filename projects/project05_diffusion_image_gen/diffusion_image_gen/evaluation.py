@@ -15,7 +15,7 @@ from diffusion_image_gen import storage
 from diffusion_image_gen.pictures import Pictures
 from diffusion_image_gen.sampling import Painter
 from diffusion_image_gen.settings import Wish
-from tf_study import cli, diffusion, model_folder
+from tf_study import cli, diffusion, model_folder, optimizers
 from tf_study import pictures as files
 from tf_study.environment import seed_everything
 
@@ -59,7 +59,7 @@ def train_judge(judge: diffusion.Classifier, pictures: Pictures, epochs: int = E
     """Train a new classifier on the training pictures."""
     seed_everything(0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    judge.compile(keras.optimizers.Adam(2e-3), loss=[None, loss])
+    judge.compile(optimizers.Adam(2e-3), loss=[None, loss])
     answers = [np.zeros(len(pictures.labels), np.float32), pictures.labels]
     judge.fit(pictures.train, answers, batch_size=BATCH, epochs=epochs, verbose=0)
 

@@ -23,19 +23,19 @@ class Drawing(tf.Module):
         super().__init__()
         self.model = painter.model  # Its weights are stored with it.
         ids = tf.TensorSpec((None,), tf.int32)
-        rows = tf.constant(plan(wish.sampler, wish.steps))
+        rows, step = tf.constant(plan(wish.sampler, wish.steps)), painter.steps[True]
 
         def draw_rows(labels, seeds, guidance):
             x = painter.noise(seeds, START)
 
             def advance(number, x, before):
-                x, clean = painter.step(x, before, labels, seeds, rows[number], FRESH_FROM + number, guidance)
+                x, clean = step(x, before, labels, seeds, rows[number], FRESH_FROM + number, guidance)
                 return number + 1, x, clean
 
             _, x, _ = tf.while_loop(lambda number, *_: number < wish.steps, advance, (0, x, tf.zeros_like(x)))
             return tf.clip_by_value(x, -1, 1)
 
-        @tf.function(input_signature=(ids, ids, tf.TensorSpec((), tf.float32)))
+        @tf.function(autograph=False, input_signature=(ids, ids, tf.TensorSpec((), tf.float32)))
         def draw(labels, seeds, guidance):
             count = tf.shape(labels)[0]
             fill = tf.range(-(-count // ROWS) * ROWS) % tf.maximum(
@@ -48,7 +48,7 @@ class Drawing(tf.Module):
             )
             return {"pictures": tf.reshape(pictures, (-1, *painter.shape))[:count]}
 
-        @tf.function(input_signature=())
+        @tf.function(autograph=False, input_signature=())
         def classes():
             return {"classes": tf.constant(painter.classes)}
 
@@ -76,12 +76,13 @@ def export(painter: Painter, output: Path, wish: Wish) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StudyError(f"{output}에 다른 것이 있으니 비우거나 --output으로 다른 폴더를 주세요.")
     drawing = Drawing(painter, wish)
+    # Given as functions, they would be traced twice.
+    signatures = {"serving_default": drawing.draw, "classes": drawing.classes}
+    signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     part = output.with_name(f".part-{output.name}")
     try:
         with quiet_stderr(), _silent():
-            tf.saved_model.save(
-                drawing, str(part), {"serving_default": drawing.draw, "classes": drawing.classes}
-            )
+            tf.saved_model.save(drawing, str(part), signatures)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

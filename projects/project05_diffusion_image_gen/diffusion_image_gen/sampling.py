@@ -66,6 +66,9 @@ class Painter:
         side: of its pictures.
         classes: their names, in the order of the labels.
         xla: compile the steps with XLA.
+
+    Attributes:
+        steps: :meth:`step` as a graph, by whether it is guided.
     """
 
     def __init__(self, model: UNet, side: int, classes: Sequence[str], xla: bool = False):
@@ -80,10 +83,10 @@ class Painter:
                 return self.step(x, before, labels, seeds, row, number, guidance if guided else None)
 
             signature = (picture, picture, ids, ids, row, number, real)
-            return tf.function(step, input_signature=signature, jit_compile=xla)
+            return tf.function(step, input_signature=signature, autograph=False, jit_compile=xla)
 
-        self._steps = {guided: compiled(guided) for guided in (False, True)}
-        self._start = tf.function(self.noise, input_signature=(ids, number))
+        self.steps = {guided: compiled(guided) for guided in (False, True)}
+        self._start = tf.function(self.noise, input_signature=(ids, number), autograph=False)
 
     def label(self, name: str) -> int:
         """Return a class's label.
@@ -123,7 +126,7 @@ class Painter:
 
     def stream(self, labels: Sequence[int], seeds: Sequence[int], wish: Wish) -> Iterator[np.ndarray]:
         """Yield the pictures (B, side, side, channels) after each of ``wish.steps`` steps."""
-        count, step = len(labels), self._steps[wish.guidance != 1]
+        count, step = len(labels), self.steps[wish.guidance != 1]
         labels = fill_rows(np.asarray(labels, np.int32))
         seeds = fill_rows(np.asarray([cli.check_seed(seed) for seed in seeds], np.int32))
         states = [(x, tf.zeros_like(x)) for x in (self._start(row, START) for row in seeds)]

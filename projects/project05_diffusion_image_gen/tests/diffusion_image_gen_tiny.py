@@ -1,17 +1,8 @@
-"""A network with one layer of each kind that the UNet has, where training is tested and not the network.
-
-As a program it is the command line with this network: ``python -m tests.diffusion_image_gen_tiny train ...``.
-"""
-
-import tf_study  # noqa: F401  isort: skip
-
-import sys
+"""A network with one layer of each kind that the UNet has, where training is tested and not the network."""
 
 import keras
 import tensorflow as tf
 
-from diffusion_image_gen import training
-from diffusion_image_gen.__main__ import main
 from tf_study.models import unet
 
 
@@ -31,8 +22,3 @@ class Tiny(keras.Model):
     def call(self, x, time, label):
         embedding = self.time(unet.time_embedding(time, self.width)) + self.label(label)
         return self.leave(tf.nn.silu(self.norm(self.enter(x) + embedding[:, None, None])))
-
-
-if __name__ == "__main__":
-    training.UNet = Tiny
-    sys.exit(main())

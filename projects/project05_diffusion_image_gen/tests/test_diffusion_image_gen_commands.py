@@ -1,6 +1,5 @@
 """The commands as they are typed: answers, files, and one sentence for every mistake."""
 
-import functools
 import json
 import shutil
 
@@ -15,12 +14,10 @@ from project_commands import runner
 run = runner(main)
 
 
-@pytest.fixture(scope="module")
-def loaded_once():
-    """Every command after the first draws with the painter, and its compiled steps, that the first one has loaded."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "load_painter", functools.cache(storage.load_painter))
-        yield
+@pytest.fixture
+def loaded_once(loaded, monkeypatch):
+    """Every command draws with one painter, and its compiled steps."""
+    monkeypatch.setattr(storage, "load_painter", lambda folder: loaded)
 
 
 def test_sample_of_a_model(run, loaded_once, finished, tmp_path):
@@ -65,11 +62,9 @@ def test_guidances_are_rows(run, loaded_once, finished, tmp_path):
         np.testing.assert_allclose(*rows, atol=1)
 
 
-def test_evaluate_writes_report_and_pictures(run, finished, tmp_path, monkeypatch):
-    model, output = tmp_path / "모델", tmp_path / "평가"
-    shutil.copytree(finished, model)
-    status, out, err = run("evaluate", model, "--output", output, "--count", 20, "--steps", 2)
-    assert (status, err) == (0, "") and "프레셰 거리" in out and " ± " in out
+def test_evaluate_writes_report_and_pictures(run, evaluated, monkeypatch):
+    model, output, told = evaluated
+    assert "프레셰 거리" in told and " ± " in told
     numbers = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert numbers["judge"] > 0.8 and 0 <= numbers["copies"] <= 1 and numbers["error"] > 0
     for name in ("pictures.png", "neighbours.png"):
@@ -84,7 +79,7 @@ def test_evaluate_writes_report_and_pictures(run, finished, tmp_path, monkeypatc
     assert "클래스나 색이 모델과 다르니 학습한 데이터를 --data로 주세요." in err
 
 
-def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments):
+def test_mistakes_have_one_sentence(run, finished, loaded, folder, tmp_path, arguments, monkeypatch):
     broken = tmp_path / "깨짐"
     shutil.copytree(finished, broken)
     (broken / "weights.npz").write_bytes(b"broken")
@@ -106,6 +101,7 @@ def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments):
         assert status == 1 and len(lines) == 1 and part in lines[0] and lines[0].endswith("."), err
     (broken / "model.json").write_text("{}", encoding="utf-8")
     assert "깨졌으니 train을 --restart로" in run("sample", broken, *picture)[2]
+    monkeypatch.setattr(storage, "load_painter", lambda folder: loaded)
     (tmp_path / "파일").write_text("x")
     assert "쓸 수 없으니" in run("sample", finished, "--steps", 2, "--output", tmp_path / "파일" / "a.png")[2]
     assert not (tmp_path / "a.png").exists()

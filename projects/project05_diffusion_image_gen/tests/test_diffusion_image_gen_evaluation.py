@@ -66,10 +66,9 @@ class Copier:
         return np.stack([self.data.train[0] for label in labels])
 
 
-def test_a_model_that_copies_is_found_out(folder):
+def test_a_model_that_copies_is_found_out(folder, evaluated):
     data = pictures.load(str(folder), 8)
-    judge = diffusion.Classifier(8, 2, 3)
-    evaluation.train_judge(judge, data, epochs=4)
+    judge = evaluation.load_judge(evaluated[0], data)
     numbers = evaluation.evaluate(Copier(data), evaluation.Yardstick(data, judge), Wish(), 20).numbers
     assert numbers["copies"] == 1 and numbers["judge"] == 1
     assert numbers["accuracy"] < 0.9 and numbers["recall"] < 0.2

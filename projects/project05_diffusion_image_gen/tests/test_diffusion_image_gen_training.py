@@ -2,24 +2,21 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from diffusion_image_gen_apart import HOW, train
 from diffusion_image_gen_tiny import Tiny
 from PIL import Image
 
 from diffusion_image_gen import pictures, storage, training
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Settings
-from tf_study import devices, model_folder
+from tf_study import devices, model_folder, workers
 from tf_study import pictures as files
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings(side=8, widths=(8,), steps=6, batch=8, every=3)
 
 
@@ -157,10 +154,8 @@ def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(
 
 def test_two_devices_learn_what_one_learns(folder, arguments, tiny, tmp_path):
     """In a process of its own, since this one has already started with one device."""
-    command = [sys.executable, "-m", "tests.diffusion_image_gen_tiny", "train", folder, *arguments]
-    options = dict(cwd=PROJECT, capture_output=True, text=True, timeout=300)
-    done = subprocess.run([*command, "--output", tmp_path / "모델", "--devices", "2"], **options)
-    assert done.returncode == 0, done.stderr
+    command = ["train", str(folder), "--output", str(tmp_path / "모델"), "--devices", "2", *arguments]
+    assert workers.run(train, 1, **HOW, arguments=command) == [0]
     one, two = (storage.read_card(path) for path in (tiny[0], tmp_path / "모델"))
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
     with np.load(tiny[0] / "weights.npz") as a, np.load(tmp_path / "모델" / "weights.npz") as b:

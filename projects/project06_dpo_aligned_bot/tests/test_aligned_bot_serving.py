@@ -169,10 +169,10 @@ def test_the_terminal_says_what_the_page_says(world, before, blocked):
 
 
 @pytest.fixture(scope="module")
-def server(blocked):
+def server(world_folder, blocked):
     """The port of the command ``serve`` with the world's bot. uvicorn ends as SIGTERM would have ended it."""
     how = {"end": signal.SIGTERM, "status": -signal.SIGTERM, "seconds": 30, "ending": 60}
-    with served(PROJECT, "aligned_bot", "world", "--block", str(blocked), **how) as port:
+    with served(PROJECT, "aligned_bot", str(world_folder), "--block", str(blocked), **how) as port:
         yield port
 
 
@@ -198,7 +198,7 @@ def test_words_arrive_one_by_one():
             thread.join(30)
 
 
-def test_page_in_a_browser(server, page):
+def test_page_in_a_browser(server, world_folder, page):
     from playwright.sync_api import expect
 
     address = f"http://127.0.0.1:{server}"
@@ -206,7 +206,7 @@ def test_page_in_a_browser(server, page):
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append((message.type, message.text)))
     page.goto(address)
-    expect(page.locator("#model")).to_have_text("world")
+    expect(page.locator("#model")).to_have_text(str(world_folder))
     page.locator("#text").fill(QUESTION)
     page.locator("#text").press("Enter")
     answers = page.locator(".turn.assistant")

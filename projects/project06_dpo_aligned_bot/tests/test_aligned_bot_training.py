@@ -35,9 +35,19 @@ def command(pairs, base, output, *more):
     return ["aligned_bot", "dpo", str(pairs), "--base", str(base), "--output", str(output), *OPTIONS, *more]
 
 
+def no_picture(lines, path):
+    """Stands in for ``curves.draw``, which takes as long as the steps of a small training."""
+
+
+@pytest.fixture
+def no_curves(monkeypatch):
+    monkeypatch.setattr(training.curves, "draw", no_picture)
+
+
 def train_beside(comm, pairs, base, together, killed):
     """Ranks 0 and 1 train together, as torch's and accelerate's launchers start them; the third is killed meanwhile."""
     torch.set_num_threads(1)
+    training.curves.draw = no_picture
     chosen = settings.choose(program.build_parser().parse_args(command(pairs, base, together)[1:]))
     if comm.rank < 2:
         told = []
@@ -70,7 +80,9 @@ def beside(pairs, world_folder, tmp_path_factory):
 def short(pairs, world_folder, tmp_path_factory):
     """An adapter of nine steps, learnt without interruption in one process."""
     output = tmp_path_factory.mktemp("짧게") / "bot"
-    assert main(command(pairs, world_folder, output)[1:]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.curves, "draw", no_picture)
+        assert main(command(pairs, world_folder, output)[1:]) == 0
     return output
 
 
@@ -157,7 +169,7 @@ def test_what_is_measured_is_what_the_bots_say(trained, world):
     assert final["kl"] == pytest.approx(total / counts.sum(), abs=1e-5)
 
 
-def test_the_first_loss_is_the_formula(world_folder, tmp_path):
+def test_the_first_loss_is_the_formula(world_folder, tmp_path, no_curves):
     """-log sigma(0) = ln 2 plus the mean over all tokens of -log p(chosen); what is given is not learnt."""
     rows = data.load("world").train[:8]
     assert {bool(row.given) for row in rows} == {True, False}
@@ -187,7 +199,9 @@ def test_the_first_loss_is_the_formula(world_folder, tmp_path):
     assert first["loss"] == pytest.approx(math.log(2) - logs / counts, abs=2e-4)  # TRL rounds to 4 places.
 
 
-def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(beside, pairs, world_folder, short, capsys):
+def test_killed_and_resumed_is_to_the_bit_as_if_never_killed(
+    beside, pairs, world_folder, short, capsys, no_curves
+):
     (*_, status), _, output = beside
     assert status == -signal.SIGKILL
     assert training.last_checkpoint(output).name == "checkpoint-3" and not (output / settings.CARD).exists()
@@ -236,7 +250,7 @@ def test_accelerate_starts_two_cpu_processes(monkeypatch):
     assert found.training_script_args == ["dpo", "world"]
 
 
-def test_sft_and_then_dpo(pairs, world_folder, tmp_path):
+def test_sft_and_then_dpo(pairs, world_folder, tmp_path, no_curves):
     """A chain of adapters: the second names the first, which names the base."""
     small = ["--steps", "4", "--batch", "16", "--every", "4", "--rate", "0.01"]
     first, second = tmp_path / "sft", tmp_path / "dpo"

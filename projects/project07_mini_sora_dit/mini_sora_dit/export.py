@@ -27,7 +27,7 @@ class Drawing(tf.Module):
         clip = tf.TensorSpec((ROWS, animator.frames, *picture), tf.float32)
         ids = tf.TensorSpec((None,), tf.int32)
         kinds = tf.TensorSpec((None, len(animator.model.labels)), tf.int32)
-        rows = tf.constant(plan(wish.solver, wish.steps))
+        rows, step = tf.constant(plan(wish.solver, wish.steps)), animator.steps[True]
 
         def draw_rows(labels, seeds, first, known, guidance):
             noise = animator.noise(seeds, START)
@@ -35,7 +35,7 @@ class Drawing(tf.Module):
 
             def advance(number, x, velocity):
                 row = rows[number]
-                x, velocity, _ = animator.step(x, velocity, noise, context, known, labels, row, guidance)
+                x, velocity, _ = step(x, velocity, noise, context, known, labels, row, guidance)
                 return number + 1, x, velocity
 
             start = (0, noise, tf.zeros_like(noise))
@@ -86,6 +86,8 @@ def export(animator: Animator, output: Path, wish: Wish) -> None:
     before = logger.level
     logger.setLevel("ERROR")  # It would report the temporary folder.
     signatures = {"serving_default": drawing.draw, "animate": drawing.animate, "names": drawing.names}
+    # Given as functions, they would be traced twice.
+    signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     try:
         with quiet_stderr():
             tf.saved_model.save(drawing, str(part), signatures)

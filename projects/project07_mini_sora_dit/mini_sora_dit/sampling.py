@@ -61,6 +61,9 @@ class Animator:
     Args:
         model, autoencoder: as in ``tf_study.video``.
         classes, directions: names of the labels; no directions if the model knows none.
+
+    Attributes:
+        steps: :meth:`step` as a graph, by whether it is guided.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class Animator:
             signature = (latent, latent, latent, latent, number, labels, row, real)
             return tf.function(step, input_signature=signature, autograph=False)
 
-        self._steps = {guided: compiled(guided) for guided in (False, True)}
+        self.steps = {guided: compiled(guided) for guided in (False, True)}
         self._noise = tf.function(self.noise, input_signature=(ids, number), autograph=False)
         self._encode = tf.function(self.encode, input_signature=(clip,), autograph=False)
         self._decode = tf.function(autoencoder.decode, input_signature=(latent,), autograph=False)
@@ -179,7 +182,7 @@ class Animator:
 
     def _piece(self, labels, seeds, piece, rows, wish, context, known) -> Iterator[np.ndarray]:
         """Yield the guess (B, T, h, w, Z) of a piece after each row of the plan."""
-        count, step = len(labels), self._steps[wish.guidance != 1]
+        count, step = len(labels), self.steps[wish.guidance != 1]
         if context is None:
             contexts = [tf.zeros((ROWS, *self.shape))] * -(-count // ROWS)
         else:

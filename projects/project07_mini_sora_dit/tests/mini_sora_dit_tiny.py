@@ -1,15 +1,7 @@
-"""Two networks of a few layers, where training is tested and not the networks.
-
-As a program it is the command line with these networks: ``python -m tests.mini_sora_dit_tiny train ...``.
-"""
-
-import tf_study  # noqa: F401  isort: skip
-
-import sys
+"""Two networks of a few layers, where training is tested and not the networks."""
 
 import keras
 
-from mini_sora_dit.__main__ import main
 from tf_study.models import causal_vae, video_dit
 from tf_study.models.causal_vae import SPACE, TIME
 
@@ -49,8 +41,3 @@ def install(assign=setattr):
     """Let the program make these networks; ``assign`` is as ``setattr``."""
     assign(causal_vae, "CausalAutoencoder", TinyAutoencoder)
     assign(video_dit, "VideoDiT", TinyTransformer)
-
-
-if __name__ == "__main__":
-    install()
-    sys.exit(main())

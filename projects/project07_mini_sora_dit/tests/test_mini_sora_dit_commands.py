@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mini_sora_dit import storage
 from mini_sora_dit.__main__ import main
 from project_commands import runner
 
 run = runner(main)
 
 
-def test_sample_of_a_model(run, finished, tmp_path):
+def test_sample_of_a_model(run, loaded_once, finished, tmp_path):
     options = ["--steps", 2, "--seed", 3, "--count", 2]
     a, b, strips = tmp_path / "a.gif", tmp_path / "b.gif", tmp_path / "a.png"
     status, out, err = run("sample", finished, "--output", a, strips, *options)
@@ -34,7 +35,7 @@ def test_sample_of_a_model(run, finished, tmp_path):
         assert np.abs(row - other).max() > 20  # another seed
 
 
-def test_length_and_first_frame(run, finished, tmp_path):
+def test_length_and_first_frame(run, loaded_once, finished, tmp_path):
     Image.new("RGB", (30, 20), (220, 40, 40)).save(tmp_path / "빨강.png")
     command = ["sample", finished, "--steps", 2, "--class", "빨강", "--output", tmp_path / "a.gif"]
     status, out, err = run(*command, "--frames", 12, "--first", tmp_path / "빨강.png")
@@ -43,7 +44,7 @@ def test_length_and_first_frame(run, finished, tmp_path):
     assert "그림으로 읽을 수 없으니 PNG나 GIF" in run(*command, "--first", tmp_path / "글.png")[2]
 
 
-def test_evaluate_and_sample_of_the_course(run, tmp_path):
+def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path):
     output = tmp_path / "평가"
     command = [
         "evaluate",
@@ -88,7 +89,7 @@ def test_evaluate_and_sample_of_the_course(run, tmp_path):
     assert (status, err) == (0, "") and "영상 2편, 9프레임" in out
 
 
-def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments, monkeypatch):
+def test_mistakes_have_one_sentence(run, finished, load, folder, tmp_path, arguments, monkeypatch):
     broken = tmp_path / "깨짐"
     shutil.copytree(finished, broken)
     (broken / "transformer.npz").write_bytes(b"broken")
@@ -118,6 +119,7 @@ def test_mistakes_have_one_sentence(run, finished, folder, tmp_path, arguments, 
         assert status == 1 and len(lines) == 1 and part in lines[0] and lines[0].endswith("."), err
     (broken / "model.json").write_text("{}", encoding="utf-8")
     assert "깨졌으니 train을 --restart로" in run("sample", broken, *picture)[2]
+    monkeypatch.setattr(storage, "load_animator", load)
     (tmp_path / "파일").write_text("x")
     assert "쓸 수 없으니" in run("sample", finished, "--steps", 1, "--output", tmp_path / "파일" / "a.gif")[2]
     assert not (tmp_path / "a.gif").exists()
@@ -143,7 +145,7 @@ def test_help_is_korean(capsys):
         assert caught.value.code == 0 and "도움말" in out and "options:" not in out
 
 
-def test_bench_measures(run, finished, monkeypatch):
+def test_bench_measures(run, loaded_once, finished, monkeypatch):
     monkeypatch.setattr("mini_sora_dit.bench.SECONDS", 0)
     monkeypatch.setattr("mini_sora_dit.bench.BATCH", 4)
     status, out, err = run("bench", finished)

@@ -44,9 +44,9 @@ def test_each_fault_is_found_by_its_measure(yardstick):
     assert wrong["accuracy"] < 0.05 and wrong["direction"] == 0
 
 
-def test_the_model_of_the_course(yardstick):
+def test_the_model_of_the_course(yardstick, load):
     """What the README says of it, with room for the small number of clips."""
-    animator = storage.load_animator()
+    animator = load(None)
     numbers, clips = evaluation.evaluate(animator, yardstick, Wish(steps=4))
     drawn, begun, again = (numbers[name] for name in ("drawn", "begun", "again"))
     assert drawn["accuracy"] > 0.9 and drawn["direction"] > 0.95 and drawn["motion"] < 0.7

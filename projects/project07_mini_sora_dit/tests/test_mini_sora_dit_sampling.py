@@ -105,7 +105,7 @@ def test_what_is_known_stays_on_its_path(animator):
     x, noise, context = rng.normal(size=(3, 4, 3, 2, 2, 2)).astype(np.float32)
     row = np.array([0.25, 0.75, 0.5, 0.0], np.float32)
     labels = np.zeros((4, 2), np.int32)
-    after, velocity, guess = animator._steps[False](x, x, noise, context, 2, labels, row, np.float32(1))
+    after, velocity, guess = animator.steps[False](x, x, noise, context, 2, labels, row, np.float32(1))
     np.testing.assert_allclose(after[:, :2], 0.25 * noise[:, :2] + 0.75 * context[:, :2], atol=1e-6)
     np.testing.assert_allclose(after[:, 2:], (x + 0.5 * velocity)[:, 2:], atol=1e-6)
     np.testing.assert_array_equal(guess[:, :2], context[:, :2])

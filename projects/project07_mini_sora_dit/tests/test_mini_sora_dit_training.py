@@ -4,23 +4,21 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from mini_sora_dit_apart import HOW, train
 from mini_sora_dit_tiny import install
 from PIL import Image
 
 from mini_sora_dit import clips, storage, training
 from mini_sora_dit.__main__ import main
 from mini_sora_dit.settings import Settings
-from tf_study import model_folder
+from tf_study import model_folder, workers
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings(
     side=8, width=12, depth=1, heads=2, autoencoder_width=4, latent=2, autoencoder_steps=4, steps=4, every=2
 )
@@ -145,11 +143,11 @@ def test_a_full_disk_leaves_the_old_state(data, tmp_path, monkeypatch):
 
 def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path):
     """In a process of its own, since this one has already started with one device."""
-    command = [sys.executable, "-m", "tests.mini_sora_dit_tiny", "train", folder, *arguments]
-    options = dict(cwd=PROJECT, capture_output=True, text=True, timeout=600)
-    done = subprocess.run([*command, "--output", tmp_path / "모델", "--devices", "2"], **options)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stderr.splitlines()) == 4, done.stderr  # the files that were skipped, nothing else
+    command = ["train", str(folder), "--output", str(tmp_path / "모델"), "--devices", "2", *arguments]
+    told = tmp_path / "오류.txt"
+    assert workers.run(train, 1, **HOW, arguments=command, complaints=str(told)) == [0]
+    # the files that were skipped, nothing else
+    assert len(told.read_text(encoding="utf-8").splitlines()) == 4, told.read_text(encoding="utf-8")
     one, two = (storage.read_card(path)["progress"] for path in (trained, tmp_path / "모델"))
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-3)
