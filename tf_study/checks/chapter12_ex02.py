@@ -12,7 +12,6 @@ import tensorflow as tf
 from keras import layers
 from scipy.special import softmax
 
-from tf_study.checks.eager import eagerly
 from tf_study.expect import (
     Mismatch,
     expect,
@@ -643,8 +642,7 @@ def fit(answer):
     """
     draw = _task(1208)
     x, y = (part.reshape(STEPS, BATCH, WIDTH) for part in draw(STEPS * BATCH))
-    with eagerly():  # A graph would take longer than three steps.
-        _short_run(answer, x[:3], y[:3])
+    _short_run(answer, x[:3], y[:3])
     layer, case = _Layer(x, y, 16, 4, 2, seed=2), "α = 0, γ = 0.005"
     _, loads = _fitted(answer, layer, x, y, 0.0, 0.005, case)
     _follows(layer, loads, 0.005, case)
