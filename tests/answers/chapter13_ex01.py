@@ -579,14 +579,14 @@ def sample_into_array(xT, model, grid, alpha_bar, eta, rng):
 
 @RIGHT("sample")
 def sample_in_tensorflow(xT, model, grid, alpha_bar, eta, rng):
-    """TensorFlow's own noise."""
+    """TensorFlow's own noise, for all steps at once."""
     generator = tf.random.Generator.from_seed(int(rng.integers(2**31)))
     path = [xT]
-    for t, s in zip(grid, grid[1:], strict=False):
+    noises = generator.normal((len(grid) - 1, *xT.shape), dtype=tf.float64).numpy()
+    for t, s, z in zip(grid, grid[1:], noises, strict=False):
         x0, eps = predict_by_signal(path[-1], t, model(path[-1], t), "x0", alpha_bar)
-        z = generator.normal(xT.shape, dtype=tf.float64)
-        path.append(ddim_by_posterior(x0, eps, t, s, alpha_bar, eta, z))
-    return tf.stack(path).numpy()
+        path.append(ddim_by_angle(x0, eps, t, s, alpha_bar, eta, z))
+    return np.stack(path)
 
 
 WRONG.add("sample", _sample, "t - 1 instead of the grid's next time", previous=True)

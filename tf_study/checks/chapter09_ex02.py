@@ -4,6 +4,7 @@ The devices are threads (:mod:`tf_study.threads`) with the communicator of the r
 answers are called a dozen times. The reference is the unsplit ``tf_study.models.llama``.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -117,7 +118,7 @@ def conjugates(answer):
                 found.append((y, slope, middle - start, sum(comm.sent.values()) - middle))
             return found
 
-        for rank, results in enumerate(expect_ranks(run, size, case, timeout=3)):
+        for rank, results in enumerate(expect_ranks(run, size, case, timeout=1.5)):
             for name, (y, slope, forward, backward) in zip("fg", results, strict=True):
                 where = f"{case}, {rank}번, {name}의"
                 same = {"더하면 안 되는 곳에서 더했습니다.": x.sum(0)}
@@ -290,16 +291,38 @@ def _whole(c: Config, w: Weights, layer: Callable[[Block], Callable] = lambda bl
 def _drawn(seed: int, heads: int, kv_heads: int):
     c, rng = _config(heads, kv_heads), np.random.default_rng(seed)
     w = _layer(c, rng)
-    return c, w, rng.normal(size=(2, 5, c.width)).astype("float32"), rng.normal(size=(2, 5, c.width))
+    x, dy = (rng.normal(size=(2, 5, c.width)).astype("float32") for _ in range(2))
+    return c, w, x, dy
+
+
+@functools.cache
+def _attended(heads: int, kv_heads: int) -> tuple:
+    """What is drawn for :func:`attention`, and what the unsplit attention makes of it; once for all answers."""
+    c, w, x, dy = _drawn(905, heads, kv_heads)
+    return c, w, x, dy, *_whole(c, w, lambda block: block.attention)(x, dy)
+
+
+@functools.cache
+def _through_block(heads: int, kv_heads: int) -> tuple:
+    """The same for :func:`block`."""
+    c, w, x, dy = _drawn(906, heads, kv_heads)
+    return c, w, x, dy, *_whole(c, w)(x, dy)
+
+
+@functools.cache
+def _learnt(heads: int, kv_heads: int) -> tuple:
+    """What is drawn for :func:`gradients`, the loss and its gradients."""
+    c, w, x, target = _drawn(907, heads, kv_heads)
+    unsplit = _whole(c, w)
+    y = unsplit(x, target)[0]
+    return c, w, x, target, np.mean((y - target) ** 2), unsplit(x, 2 * (y - target) / y.size)[2]
 
 
 @problem("나눈 어텐션", minutes=20)
 def attention(answer):
     """The partial sums of all devices added up, and the gradients of every piece."""
     for heads, kv_heads, size in ((4, 2, 1), *LAYOUTS):
-        c, w, x, dy = _drawn(905, heads, kv_heads)
-        dy = dy.astype("float32")
-        y, slope, slopes = _whole(c, w, lambda block: block.attention)(x, dy)
+        c, w, x, dy, y, slope, slopes = _attended(heads, kv_heads)
         case = f"쿼리 헤드 {heads}개, KV 헤드 {kv_heads}개, 장치 {size}개"
         outputs, inputs, gradients = [], [], []
         for rank, piece in enumerate(_pieces(w, size, c)):
@@ -315,14 +338,18 @@ def attention(answer):
             outputs.append(out)
             inputs.append(found[0])
             gradients.append(found[1])
-        mistakes = {
-            "RoPE를 쓰지 않았습니다.": _mix(x, w, c, turn=False),
-            "뒤의 토큰까지 보았습니다.": _mix(x, w, c, causal=False),
-            "점수를 헤드 크기의 제곱근으로 나누지 않았습니다.": _mix(x, w, c, scale=False),
-            "쿼리 헤드와 KV 헤드의 짝이 다릅니다. 이웃한 쿼리 헤드가 KV 헤드 하나를 함께 봅니다.": _mix(
-                x, w, c, tile=True
-            ),
-        }
+
+        def mistakes(x=x, w=w, c=c):
+            wrong = {
+                "RoPE를 쓰지 않았습니다.": {"turn": False},
+                "뒤의 토큰까지 보았습니다.": {"causal": False},
+                "점수를 헤드 크기의 제곱근으로 나누지 않았습니다.": {"scale": False},
+                "쿼리 헤드와 KV 헤드의 짝이 다릅니다. 이웃한 쿼리 헤드가 KV 헤드 하나를 함께 봅니다.": {
+                    "tile": True
+                },
+            }
+            return {text: _mix(x, w, c, **options) for text, options in wrong.items()}
+
         total = tf.add_n(outputs)
         expect_close(total, y, f"{case}, 부분합을 모두 더한 값", tol=2e-5, mistakes=mistakes)
         expect(
@@ -362,11 +389,9 @@ def _expect_slopes(found: list[Mapping], slopes: Weights, size: int, c: Config, 
 def block(answer):
     """Output, gradients and bytes on every rank, against the unsplit block."""
     for heads, kv_heads, size in LAYOUTS:
-        c, w, x, dy = _drawn(906, heads, kv_heads)
-        dy = dy.astype("float32")
+        c, w, x, dy, y, slope, slopes = _through_block(heads, kv_heads)
         case = f"KV 헤드 {kv_heads}개, 장치 {size}개"
         pieces = _pieces(w, size, c)
-        y, slope, slopes = _whole(c, w)(x, dy)
 
         def run(comm, x=x, dy=dy, c=c, pieces=pieces):
             given = {name: tf.constant(value) for name, value in pieces[comm.rank].items()}
@@ -383,12 +408,15 @@ def block(answer):
         results = expect_ranks(run, size, case)
         for rank, (out, _, back, _) in enumerate(results):
             where = f"{case}, {rank}번"
-            mistakes = {
-                "g를 빠뜨려 이 장치의 부분합만 더했습니다.": _blocked(x, [pieces[rank]], c),
-                "잔차 연결을 g 안에서 더해 장치 수만큼 세었습니다.": _blocked(x, pieces, c, times=size),
-                "RMSNorm을 빠뜨렸습니다.": _blocked(x, pieces, c, norm=False),
-                "잔차 연결을 빠뜨렸습니다.": _blocked(x, pieces, c, times=0),
-            }
+
+            def mistakes(x=x, c=c, pieces=pieces, rank=rank, size=size):
+                return {
+                    "g를 빠뜨려 이 장치의 부분합만 더했습니다.": _blocked(x, [pieces[rank]], c),
+                    "잔차 연결을 g 안에서 더해 장치 수만큼 세었습니다.": _blocked(x, pieces, c, times=size),
+                    "RMSNorm을 빠뜨렸습니다.": _blocked(x, pieces, c, norm=False),
+                    "잔차 연결을 빠뜨렸습니다.": _blocked(x, pieces, c, times=0),
+                }
+
             expect_close(out, y, f"{where}, 출력", tol=2e-5, mistakes=mistakes)
             expect(back is not None, f"{where}: 출력에서 입력으로 기울기가 흐르지 않습니다.")
             expect_close(back, slope, f"{where}, 입력의 기울기(나눈 계산의 입구마다 f가 있어야 합니다)", 2e-4)
@@ -404,18 +432,9 @@ def block(answer):
 def gradients(answer):
     """Loss and gradients of every rank equal the pieces of the unsplit ones, copies included."""
     for heads, kv_heads, size in (*LAYOUTS, (4, 1, 4)):
-        c, w, x, dy = _drawn(907, heads, kv_heads)
-        target = dy.astype("float32")
+        c, w, x, target, loss, slopes = _learnt(heads, kv_heads)
         case = f"KV 헤드 {kv_heads}개, 장치 {size}개"
-        pieces, unsplit = _pieces(w, size, c), _whole(c, w)
-        y = unsplit(x, target)[0]
-        slopes = unsplit(x, 2 * (y - target) / y.size)[2]
-        loss = np.mean((y - target) ** 2)
-        held = [{name: tf.constant(value) for name, value in piece.items()} for piece in pieces]
-        with tf.GradientTape() as tape:
-            tape.watch(held)
-            total = tf.reduce_mean((_blocked(x, held, c) - target) ** 2)
-        partial = tape.gradient(total, held)
+        pieces = _pieces(w, size, c)
 
         def run(comm, x=x, target=target, c=c, pieces=pieces):
             given = {name: tf.constant(value) for name, value in pieces[comm.rank].items()}
@@ -430,13 +449,26 @@ def gradients(answer):
             expect(not missing, f"{where}: {missing[:1]}의 기울기가 없습니다.")
             for name, whole in slopes.items():
                 wanted = _piece(name, whole, rank, size, kv_heads)
-                every = [_piece(name, whole, other, size, kv_heads) for other in range(size)]
-                mistakes = {"모든 장치에서 더했습니다. 복사본이 아니면 더하지 않습니다.": np.sum(every, 0)}
-                if any(part in name for part in KEY_VALUE) and kv_heads < size:
-                    mistakes = {
-                        "복사본마다 자기 쿼리 헤드에서 온 기울기만 있습니다. 복사본끼리 더하세요.": partial[
-                            rank
-                        ][name],
-                        "복사본의 기울기를 더하지 않고 평균했습니다.": wanted * kv_heads / size,
-                    }
+
+                def mistakes(x=x, target=target, c=c, pieces=pieces, rank=rank, name=name, whole=whole):
+                    return _unreduced(x, target, c, pieces, rank, name, whole)
+
                 expect_close(found[name], wanted, f"{where}, {name}의 기울기", tol=1e-5, mistakes=mistakes)
+
+
+def _unreduced(x, target, c: Config, pieces: list, rank: int, name: str, whole: np.ndarray) -> dict:
+    """The gradients of one weight on a rank that adds what is none of a copy, or does not add the copies."""
+    size = len(pieces)
+    if not (any(part in name for part in KEY_VALUE) and c.kv_heads < size):
+        every = [_piece(name, whole, other, size, c.kv_heads) for other in range(size)]
+        return {"모든 장치에서 더했습니다. 복사본이 아니면 더하지 않습니다.": np.sum(every, 0)}
+    held = [{key: tf.constant(value) for key, value in piece.items()} for piece in pieces]
+    with tf.GradientTape() as tape:
+        tape.watch(held)
+        total = tf.reduce_mean((_blocked(x, held, c) - target) ** 2)
+    own = tape.gradient(total, held[rank][name])
+    right = _piece(name, whole, rank, size, c.kv_heads)
+    return {
+        "복사본마다 자기 쿼리 헤드에서 온 기울기만 있습니다. 복사본끼리 더하세요.": own,
+        "복사본의 기울기를 더하지 않고 평균했습니다.": right * c.kv_heads / size,
+    }

@@ -476,7 +476,7 @@ def MiniLlama(answer):  # noqa: N802 (named after the learner's class)
                     shape = (2, config.kv_heads, end, config.head_dim)
                     expect(keys == shape, f"{text}: {name}의 키가 {shape} 모양이어야 하는데 {keys}입니다.")
                 start = end
-        other = llama.Llama(config)
+        other = _theirs(config)
         _copy(model, other)
         expect_close(
             model(tf.constant(tokens))[0], other(tokens)[0], f"{case}: tf_study.models.llama의 로짓", tol=1e-4
@@ -501,6 +501,12 @@ def _models(model, c: Config, tokens, part: slice) -> dict[str, np.ndarray]:
         "블록을 거꾸로 지났습니다.": _logits(model, c, tokens, blocks=model.blocks[::-1]),
     }
     return {text: value[:, part] for text, value in wrong.items()}
+
+
+@functools.cache
+def _theirs(c: Config) -> llama.Llama:
+    """The package's model, once for all answers: all its weights are copied."""
+    return llama.Llama(c)
 
 
 def _copy(model, other: llama.Llama) -> None:

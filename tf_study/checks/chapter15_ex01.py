@@ -9,7 +9,9 @@ that nothing but this module holds: a greedy search reaches 2.3 times the best r
 """
 
 import functools
+import itertools
 import zlib
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -507,8 +509,18 @@ def _judge(salt: bytes) -> tuple[Callable, list[str], float]:
     words = sorted({word for text in better for word in text.split()})
     some = default_rng(1508).permutation(len(words))[:300]
 
+    @functools.cache
+    def places(word: str) -> list[int]:
+        return [zlib.crc32(salt + gram.encode()) % 4096 for gram in _grams(word)]
+
+    def one(text: str) -> float:
+        """A row of the features times the slope, from what is not 0 in it: a search asks for thousands of texts."""
+        counts = Counter(itertools.chain.from_iterable(map(places, text.split())))
+        logs = np.log1p(np.fromiter(counts.values(), float))
+        return logs @ slope[list(counts)] / max(np.linalg.norm(logs), 1e-12)
+
     def reward(texts) -> np.ndarray:
-        return _features(list(texts), 4096, salt=salt) @ slope
+        return np.array([one(text) for text in texts])
 
     return reward, [words[k] for k in some], float(reward(better).max())
 

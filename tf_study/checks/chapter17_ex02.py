@@ -2,7 +2,7 @@
 
 The answers take and give tensors. Time 0 is noise and 1 the clip, a model reads 1000 times that, and labels (10, 4)
 stand for none. A block that agrees with the reference is given the shipped weights, and what it draws is judged: of
-the right one 0.97 of the frames show the digit asked for; of seven wrong ones 0.11 to 0.48.
+the right one 0.98 to 1.00 of the frames (five seeds) show the digit asked for; of 16 wrong ones 0.04 to 0.52.
 """
 
 import functools
@@ -31,12 +31,13 @@ from tf_study.practice import TRAINING_SECONDS, problem
 
 NONE = (10, 4)
 EPS = 1e-6
-CLIPS, EULER, GUIDANCE = 40, 6, 2.0  # that are drawn with the shipped weights
+CLIPS, EULER, GUIDANCE = 20, 4, 2.0  # that are drawn with the shipped weights
 ACCURACY, DIRECTION = 0.9, 0.95  # of them; guessing gives 0.1 and 0.25
 POOL, HELD, STEPS, BATCH, RATE = 1000, 300, 300, 32, 0.1  # of the training that is judged
-# Squared error on clips that were held out: 2.02 before training, 1.21 and 1.22 after (two seeds), 1.40 without
-# attention, 1.47 with gamma for 1 + gamma, 2.02 with the gate on all of x. Without labels 1.25: the table notices that.
-TARGET = 1.30
+# Squared error on clips that were held out: 2.02 before training, 1.25 to 1.31 after (three seeds, two right answers),
+# 1.39 after half of the steps, 1.42 to 1.79 with a rate that is too low or too high; 1.44 without attention, 1.51 with
+# gamma for 1 + gamma, 2.02 with the gate on all of x.
+TARGET = 1.36
 
 
 # -- the block -----------------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ def AdaLNZeroBlock(answer):  # noqa: N802 (named after the learner's class)
             getattr(blocks[-1], name).set_weights(getattr(theirs, name).get_weights())
     model.blocks = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
     labels = _wanted()
-    with eagerly():  # A graph would take longer than its six steps.
+    with eagerly():  # A graph would take longer than its four steps.
         clips = video.sample(model, _autoencoder(), labels, steps=EULER, guidance=GUIDANCE)
     _expect_moving(clips, labels, "공개 가중치를 넣은 블록 네 개")
 
@@ -302,8 +303,9 @@ def _opening(layer, given: tuple) -> float:
 
 
 def _wanted() -> np.ndarray:
-    """Every digit in every direction, (CLIPS, 2)."""
-    return np.stack([np.arange(CLIPS) % 10, np.arange(CLIPS) * 4 // CLIPS], 1).astype(np.int32)
+    """Every digit in two directions, every direction as often, (CLIPS, 2)."""
+    turn, digit = np.divmod(np.arange(CLIPS), 10)
+    return np.stack([digit, (digit + 2 * turn) % 4], 1).astype(np.int32)
 
 
 @functools.cache
@@ -793,10 +795,10 @@ def _level(labels) -> np.ndarray:
 
 
 class Small(VideoDiT):
-    """Two blocks for latents (3, 2, 2, 16); the first frame is never given."""
+    """One block for latents (3, 2, 2, 16); the first frame is never given."""
 
     def __init__(self):
-        super().__init__(grid=(3, 2, 2), latent=16, depth=2)
+        super().__init__(grid=(3, 2, 2), latent=16, depth=1)
 
     def call(self, x, time, labels):
         return super().call(
