@@ -65,6 +65,14 @@ def int8(exported):
 
 
 @pytest.fixture(scope="session")
+def served(exported):
+    """The same model's form that takes strings and has gradients, loaded."""
+    from sentiment_analysis import model
+
+    return model.load(exported)
+
+
+@pytest.fixture(scope="session")
 def tsv(tmp_path_factory):
     """A TSV file of 120 reviews with a heading and five bad lines."""
     path = tmp_path_factory.mktemp("데이터") / "reviews.tsv"

@@ -5,12 +5,16 @@ needs nothing beside itself.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 from keras import layers
 
 from image_classifier.settings import Settings
 from tf_study import data, optimizers, pretrained
+from tf_study.data import fetch
+
+WEIGHTS = Path(__file__).parent / "backbone.npz"  # of the small backbone, float16, by ``pretraining``
 
 # The last two of seven stages of blocks and what follows: beginnings of the names of layers.
 TOPS = {
@@ -70,7 +74,7 @@ def prepare(model: keras.Model, stage: Stage, steps: int) -> None:
         norm = isinstance(layer, layers.BatchNormalization)
         layer.trainable = layer.name.startswith(stage.blocks) and (stage.norms or not norm)
     rate = keras.optimizers.schedules.CosineDecay(stage.rate, max(1, steps * stage.epochs))
-    _compile(model, rate)
+    compile_for(model, rate)
 
 
 def reseed(model: keras.Model, seed: int) -> None:
@@ -89,7 +93,8 @@ def deployable(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, layers.Softmax(name="probabilities")(hidden))
 
 
-def _compile(model, rate):
+def compile_for(model: keras.Model, rate: keras.optimizers.schedules.LearningRateSchedule) -> None:
+    """Compile a classifier that answers with logits, with a fresh optimizer."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # With variables that are there already, Keras makes the graph of a step once and not twice.
     model.compile(optimizers.Adam(rate), loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")])
@@ -117,6 +122,14 @@ def _lite0(settings: Settings) -> keras.Model:
 
 
 def _small(settings: Settings) -> keras.Model:
+    """Return the small backbone, with what it learnt from CIFAR-10 if that is wanted."""
+    net = small()
+    if settings.pretrained:
+        fetch.read_weights(net, WEIGHTS)
+    return net
+
+
+def small() -> keras.Model:
     """Return four convolution blocks, (B, H, W, 3) in 0..255 → (B, H / 8, W / 8, 96)."""
     net = keras.Sequential([keras.Input((None, None, 3)), layers.Rescaling(1 / 127.5, -1)], name="backbone")
     for index, filters in enumerate((16, 32, 64, 96), start=1):
@@ -126,14 +139,4 @@ def _small(settings: Settings) -> keras.Model:
         net.add(layers.ReLU(name=f"block{index}_relu"))
         if index in (2, 3):
             net.add(layers.MaxPooling2D(name=f"block{index}_pool"))
-    if settings.pretrained:
-        _pretrain(net)
     return net
-
-
-def _pretrain(net: keras.Model, pictures: int = 4000, epochs: int = 5, batch: int = 64) -> None:
-    """Teach the small backbone the ten classes of CIFAR-10, some ten seconds of work; no head is kept."""
-    (x, y), _ = data.cifar10(train=pictures, test=1)
-    source = keras.Sequential([net, layers.GlobalAveragePooling2D(), layers.Dense(10)])
-    _compile(source, keras.optimizers.schedules.CosineDecay(3e-3, epochs * -(-pictures // batch)))
-    source.fit(x.astype("float32"), y.ravel(), batch_size=batch, epochs=epochs, verbose=0)

@@ -10,19 +10,30 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import nbval_needs
-from image_classifier import dataset, storage, training
+from image_classifier import dataset, pretraining, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
 from project_commands import kept_before_writes
-from tf_study import pretrained
+from tf_study import data, pretrained
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings("small", pretrained=False, side=32, batch=16, epochs=(1, 6))
 SHORT = replace(TINY, epochs=(1, 2))
+# The program without graphs: to build those of a training takes longer than a few epochs without.
+PROGRAM = """
+import sys
+from image_classifier.__main__ import main
+from tf_study.checks.eager import eagerly
+with eagerly():
+    sys.exit(main(sys.argv[1:]))
+"""
 # Without graphs: tf.data's functions stay some, and Keras turns every number into an array of NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the", "ignore:__array__ implementation")
 FINISHED = {"model.json", "model.keras", "model.tflite", "model_int8.tflite", "calibration.npz"}
@@ -63,11 +74,11 @@ def test_a_tiny_folder_is_learnt(trained):
     assert card["best"]["val_accuracy"] > 0.8  # guessing gives 0.33
 
 
-def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, tmp_path, capsys):
+def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, tmp_path, capsys, eager):
     output = tmp_path / "모델"
     command = ["train", str(pictures), "--output", str(output), *arguments]
     process = subprocess.Popen(
-        [sys.executable, "-m", "image_classifier", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     for line in process.stdout:
         if line.startswith("[전체] 2/6"):
@@ -140,8 +151,7 @@ def weights(model):
     return [weight.numpy() for weight in model.get_layer("backbone").weights]
 
 
-def test_stages_of_the_small_backbone(folder, monkeypatch, eager):
-    monkeypatch.setattr(models, "_pretrain", lambda net: None)
+def test_stages_of_the_small_backbone(folder, eager):
     settings = Settings("small", side=32)
     head, fine = models.stages(settings)
     model = models.build(settings, 3)
@@ -157,12 +167,24 @@ def test_stages_of_the_small_backbone(folder, monkeypatch, eager):
 
 
 def test_pretraining_teaches_the_old_classes(eager):
-    net = models._small(Settings("small", pretrained=False))
+    net = models.small()
     before = [weight.numpy() for weight in net.weights]
-    models._pretrain(net, pictures=64, epochs=1)
+    pretraining.train(net, pictures=64, epochs=1)
     assert not any(
         np.array_equal(a, b) for a, b in zip(before, [weight.numpy() for weight in net.weights], strict=True)
     )
+
+
+def test_the_stored_backbone_knows_the_old_classes():
+    """A linear head on its features of 300 pictures tells the ten classes of 300 others apart."""
+    (x, y), (other, labels) = data.cifar10(train=300, test=300)
+    scores = []
+    for learnt in (True, False):
+        net = models._small(Settings("small", pretrained=learnt))
+        features, others = (np.mean(net(part.astype("float32")), axis=(1, 2)) for part in (x, other))
+        head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, y.ravel())
+        scores.append(head.score(others, labels.ravel()))
+    assert scores[0] > 0.85 and scores[0] > scores[1] + 0.3
 
 
 def test_stages_of_efficientnet():

@@ -60,13 +60,23 @@ class Inside(tf.Module):
     def __init__(self, folder: Path, about: Description):
         super().__init__()
         self.about = about
-        self._core = self._sentences(folder) if (folder / PIECES).exists() else self._words(folder)
+        self._cut = self._sentences(folder) if (folder / PIECES).exists() else self._words(folder)
         self.before = 0  # pieces of the prefix
         if about.prefix:
-            self.before = int(self._core.tokenize([about.prefix]).row_lengths()[0])
+            self.before = len(self._cut([about.prefix])[0])
+
+    # Both return a function of N texts. It returns numbers, starts and ends of the pieces of all of them (P,), and
+    # which pieces are whose (N + 1,). The ragged tensors of ``BertTokenizer`` and of what could follow check
+    # themselves again and again: the graph would be ten times as large, and loading and the first answer slow.
 
     def _sentences(self, folder: Path):
-        return library().SentencepieceTokenizer(model=(folder / PIECES).read_bytes())
+        self._core = library().SentencepieceTokenizer(model=(folder / PIECES).read_bytes())
+
+        def cut(texts):
+            found = self._core.tokenize_with_offsets(texts)
+            return *(each.flat_values for each in found), found[0].row_splits
+
+        return cut
 
     def _words(self, folder: Path):
         vocabulary = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
@@ -74,9 +84,17 @@ class Inside(tf.Module):
             list(vocabulary), tf.constant(list(vocabulary.values()), tf.int64)
         )
         self.table = tf.lookup.StaticVocabularyTable(rows, num_oov_buckets=1)
-        return library().BertTokenizer(
-            self.table, token_out_type=tf.int64, unknown_token="[UNK]", max_bytes_per_word=LONGEST
-        )
+        whole = library().BertTokenizer(self.table, max_bytes_per_word=LONGEST)
+        words, pieces = whole._basic_tokenizer, whole._wordpiece_tokenizer
+
+        def cut(texts):
+            found, begins, _ = words.tokenize_with_offsets(texts)
+            numbers, starts, ends = pieces.tokenize_with_offsets(found.flat_values)
+            begins = tf.repeat(begins.flat_values, numbers.row_lengths())
+            splits = tf.gather(numbers.row_splits, found.row_splits)
+            return numbers.flat_values, begins + starts.flat_values, begins + ends.flat_values, splits
+
+        return cut
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Tokenize N texts.
@@ -87,25 +105,23 @@ class Inside(tf.Module):
         """
         about = self.about
         composed = library().normalize_utf8(texts, "NFC")
-        pieces, starts, ends = self._core.tokenize_with_offsets(tf.strings.join([about.prefix, composed]))
-        if pieces.ragged_rank == 2:  # words and their pieces
-            pieces, starts, ends = (found.merge_dims(1, 2) for found in (pieces, starts, ends))
-        pieces, starts, ends = (
-            tf.cast(found[:, : about.limit - 2], tf.int32) for found in (pieces, starts, ends)
-        )
-        starts, ends = (tf.maximum(found - len(about.prefix.encode()), 0) for found in (starts, ends))
-        count = tf.shape(texts)[0]
+        pieces, starts, ends, splits = self._cut(tf.strings.join([about.prefix, composed]))
+        counts = tf.minimum(tf.cast(splits[1:] - splits[:-1], tf.int32), about.limit - 2)[:, None]  # (N, 1)
+        places = tf.range(tf.reduce_max(counts) + 2)[None]  # (1, T)
+        real = (places > 0) & (places <= counts)  # (N, T)
+        rows = tf.where(real, tf.cast(splits[:-1, None], tf.int32) + places - 1, tf.size(pieces))
 
-        def framed(found, first, last):
-            """Return tokens between two special ones, int32 (N, T)."""
-            return tf.concat([tf.fill([count, 1], first), found, tf.fill([count, 1], last)], 1)
+        def dense(found):
+            """Return the tokens' numbers at their places and 0 elsewhere, int32 (N, T)."""
+            return tf.gather(tf.pad(tf.cast(found, tf.int32), [[0, 1]]), rows)
 
-        ids = framed(pieces, about.first, about.last)
+        ids = tf.where(places == counts + 1, about.last, tf.where(real, dense(pieces), about.pad))
+        before = len(about.prefix.encode())
         return {
-            "ids": ids.to_tensor(about.pad),
-            "lengths": tf.cast(ids.row_lengths(), tf.int32),
-            "starts": framed(starts, 0, 0).to_tensor(0),
-            "ends": framed(ends, 0, 0).to_tensor(0),
+            "ids": tf.where(places == 0, about.first, ids),
+            "lengths": counts[:, 0] + 2,
+            "starts": tf.maximum(dense(starts) - before, 0),
+            "ends": tf.maximum(dense(ends) - before, 0),
         }
 
 

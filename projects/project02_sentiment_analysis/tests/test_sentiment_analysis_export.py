@@ -24,9 +24,9 @@ ODD = ["", "   ", "ㅋㅋ😀", "中国어 100%", "가" * 3000, "a b\tc\nd", "�
 
 
 @pytest.fixture(scope="module")
-def loaded(exported, int8):
+def loaded(exported, served, int8):
     """The model in each form."""
-    return {form: int8 if form == "int8" else model.load(exported, form) for form in FORMS}
+    return {"saved_model": served, "float16": model.load(exported, "float16"), "int8": int8}
 
 
 @pytest.fixture(scope="module")

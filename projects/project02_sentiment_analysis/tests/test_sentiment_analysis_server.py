@@ -194,7 +194,7 @@ def test_page_in_a_browser(server, page):
 
 def test_sigterm_loses_no_request(tmp_path):
     """Requests under way, in the batch and in the line, are answered; later ones are refused. No process is left."""
-    server = Server(tmp_path, 1.0, "--max-batch", "1", "--max-wait", "0")
+    server = Server(tmp_path, 0.7, "--max-batch", "1", "--max-wait", "0")
     models, replies = server.models(), []
     assert len(models) == 2
 
@@ -204,10 +204,10 @@ def test_sigterm_loses_no_request(tmp_path):
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    time.sleep(0.3)
     assert not replies  # They are under way.
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.4)
+    time.sleep(0.3)
     late = server.ask("좋다")
     assert late.status_code == 503 and late.headers["retry-after"] == "5"
     for thread in threads:

@@ -60,15 +60,12 @@ def post(address, *texts, path="/predict"):
     return ask(address, *(json.dumps({"text": text}) for text in texts), path=path)
 
 
-def test_batches_answer_what_the_model_answers(server, exported):
+def test_batches_answer_what_the_model_answers(server, served):
     """Padded and divided by length, with others or alone."""
-    from sentiment_analysis import model
-
     texts = TEXTS * 4
     replies = post(server[1], *texts)
     assert {reply.status_code for reply in replies} == {200}
-    loaded = model.load(exported)
-    expected = np.concatenate([loaded.probabilities([text]) for text in TEXTS] * 4)
+    expected = np.concatenate([served.probabilities([text]) for text in TEXTS] * 4)
     for reply, row in zip(replies, expected, strict=True):
         assert reply.json()["probability"] == pytest.approx(row.max(), abs=2e-5)
         assert abs(row[1] - 0.5) < 1e-5 or reply.json()["label"] == row.argmax()

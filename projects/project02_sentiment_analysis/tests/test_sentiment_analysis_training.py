@@ -17,13 +17,22 @@ from sentiment_analysis.__main__ import main
 from sentiment_analysis.encoders import Description, Network
 from sentiment_analysis.settings import Settings, default
 from tf_study import model_folder
+from tf_study.checks.eager import eagerly
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
 FINISHED = {"model.json", "tokenizer.json", "weights.npz"}
-TINY = Settings(labels=60, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
-OPTIONS = ["--data", "embedded", "--labels", "60", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
+TINY = Settings(labels=40, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
+OPTIONS = ["--data", "embedded", "--labels", "40", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
 OPTIONS += ["--pretraining", "0", "--patience", "5"]  # the same on the command line
+# The program without graphs: to build those of a training takes longer than a few steps without.
+PROGRAM = """
+import sys
+from sentiment_analysis.__main__ import main
+from tf_study.checks.eager import eagerly
+with eagerly():
+    sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +49,7 @@ def train(parts):
 def whole(train, tmp_path_factory):
     """The folder and the card of a training of :data:`TINY`, and the folder as it was just before it had the card."""
     folder, before = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before")
-    with kept_before_writes(folder, before):
+    with eagerly(), kept_before_writes(folder, before):
         card = train(folder)
     return folder, card, before / model_folder.CARD
 
@@ -64,12 +73,12 @@ def test_reviews_are_learnt(trained):
     assert dataset.of_card(card).fingerprint() == card["fingerprint"]
 
 
-def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys):
+def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys, eager):
     output = tmp_path / "모델"
     command = ["train", "--output", str(output), *OPTIONS]
     alone = {name: value for name, value in os.environ.items() if name != "USE_TORCH"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "sentiment_analysis", *command],
+        [sys.executable, "-c", PROGRAM, *command],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,

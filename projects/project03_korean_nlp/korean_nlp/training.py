@@ -157,7 +157,7 @@ class _Run:
     def train(self, report: Report) -> None:
         """Take the epochs that are left and write the weights of the best."""
         chosen, name = self.settings, storage.KINDS[self.kind]
-        held_out = dataset.batches(*self.data, held_out=True)
+        held_out = dataset.batches(*self.data, held_out=True).cache()  # The survey keeps their texts, too.
         while not over(self.history, chosen.epochs, chosen.patience):
             order = (chosen.seed, len(self.history))
             learnt = dataset.batches(*self.data, held_out=False, order=order)
