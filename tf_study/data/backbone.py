@@ -1,4 +1,4 @@
-"""The small backbone of practice 5.2 after its pretraining."""
+"""The small backbone of practice 5.2 and project 1 after its pretraining."""
 
 import numpy as np
 

@@ -5,16 +5,12 @@ needs nothing beside itself.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 from keras import layers
 
 from image_classifier.settings import Settings
 from tf_study import data, optimizers, pretrained
-from tf_study.data import fetch
-
-WEIGHTS = Path(__file__).parent / "backbone.npz"  # of the small backbone, float16, by ``pretraining``
 
 # The last two of seven stages of blocks and what follows: beginnings of the names of layers.
 TOPS = {
@@ -74,7 +70,7 @@ def prepare(model: keras.Model, stage: Stage, steps: int) -> None:
         norm = isinstance(layer, layers.BatchNormalization)
         layer.trainable = layer.name.startswith(stage.blocks) and (stage.norms or not norm)
     rate = keras.optimizers.schedules.CosineDecay(stage.rate, max(1, steps * stage.epochs))
-    compile_for(model, rate)
+    _compile(model, rate)
 
 
 def reseed(model: keras.Model, seed: int) -> None:
@@ -93,7 +89,7 @@ def deployable(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, layers.Softmax(name="probabilities")(hidden))
 
 
-def compile_for(model: keras.Model, rate: keras.optimizers.schedules.LearningRateSchedule) -> None:
+def _compile(model: keras.Model, rate: keras.optimizers.schedules.LearningRateSchedule) -> None:
     """Compile a classifier that answers with logits, with a fresh optimizer."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # With variables that are there already, Keras makes the graph of a step once and not twice.
@@ -122,15 +118,7 @@ def _lite0(settings: Settings) -> keras.Model:
 
 
 def _small(settings: Settings) -> keras.Model:
-    """Return the small backbone, with what it learnt from CIFAR-10 if that is wanted."""
-    net = small()
-    if settings.pretrained:
-        fetch.read_weights(net, WEIGHTS)
-    return net
-
-
-def small() -> keras.Model:
-    """Return four convolution blocks, (B, H, W, 3) in 0..255 → (B, H / 8, W / 8, 96)."""
+    """Return the four convolution blocks of practice 5.2, (B, H, W, 3) in 0..255 → (B, H / 8, W / 8, 96)."""
     net = keras.Sequential([keras.Input((None, None, 3)), layers.Rescaling(1 / 127.5, -1)], name="backbone")
     for index, filters in enumerate((16, 32, 64, 96), start=1):
         stride = 2 if index == 1 else 1
@@ -139,4 +127,6 @@ def small() -> keras.Model:
         net.add(layers.ReLU(name=f"block{index}_relu"))
         if index in (2, 3):
             net.add(layers.MaxPooling2D(name=f"block{index}_pool"))
+    if settings.pretrained:
+        net.set_weights(data.small_backbone()[: len(net.weights)])  # what is left is its head
     return net

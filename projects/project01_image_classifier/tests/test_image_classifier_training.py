@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import nbval_needs
-from image_classifier import dataset, pretraining, storage, training
+from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
@@ -164,15 +164,6 @@ def test_stages_of_the_small_backbone(folder, eager):
     models.prepare(model, fine, 2)
     model.fit(batch, shuffle=False, verbose=0)
     assert not any(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True))
-
-
-def test_pretraining_teaches_the_old_classes(eager):
-    net = models.small()
-    before = [weight.numpy() for weight in net.weights]
-    pretraining.train(net, pictures=64, epochs=1)
-    assert not any(
-        np.array_equal(a, b) for a, b in zip(before, [weight.numpy() for weight in net.weights], strict=True)
-    )
 
 
 def test_the_stored_backbone_knows_the_old_classes():
