@@ -1,5 +1,6 @@
 """Checks of practice 2.1: preprocessing, parameter counts, the three Keras APIs and a target accuracy."""
 
+import functools
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -372,9 +373,9 @@ def train_classifier(answer):
     predictions are made, so that there is nothing to look up, by pixels or in the grader's variables. Nothing
     hinders an answer that reads the file itself.
     """
-    images, labels = data.fashion_mnist(train=5000)[0]
     order = np.random.default_rng(207).permutation(10)
-    X, Y = _rows(images), np.eye(10, dtype=np.float32)[labels][:, order]
+    X, labels, X_test = _clothes()
+    Y = np.eye(10, dtype=np.float32)[labels][:, order]
     keras.utils.set_random_seed(207)
     model = answer(X.copy(), Y.copy())
     expect_returned(model, "학습한 모델")
@@ -382,7 +383,6 @@ def train_classifier(answer):
         isinstance(model, keras.Model),
         f"학습한 모델을 돌려주어야 하는데 결과의 형이 {type(model).__name__}입니다. fit의 결과는 모델이 아니라 기록입니다.",
     )
-    X_test = _rows(unseen.clothes()[0])
     p = _probabilities(model, X_test)
     expect(
         (p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-3),
@@ -401,6 +401,13 @@ def train_classifier(answer):
 
 
 # -- helpers ---------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _clothes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pictures to learn from, their labels, and the pictures to judge by, whose labels nobody keeps."""
+    images, labels = data.fashion_mnist(train=5000)[0]
+    return _rows(images), labels, _rows(unseen.clothes()[0])
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -30,20 +30,18 @@ DISTANCE, DIGITS, SHARE, NEAR, COPIES = 0.15, 9, 0.02, 5.0, 0.1
 
 
 def _bce(label: float, logits) -> float:
-    """Return Keras' binary cross-entropy in double precision."""
+    """Return the binary cross-entropy in double precision."""
     logits = tf.constant(np.reshape(logits, (-1, 1)), tf.float64)
     return float(_cross(label, logits))
 
 
 def _cross(label: float, logits):
-    return keras.losses.BinaryCrossentropy(from_logits=True, dtype="float64")(
-        label * tf.ones_like(logits), logits
-    )
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label * tf.ones_like(logits), logits))
 
 
 @problem("판별자의 손실", minutes=5)
 def discriminator_loss(answer):
-    """The value against Keras' cross-entropy, and the slopes of both kinds of logits."""
+    """The value against TensorFlow's cross-entropy, and the slopes of both kinds of logits."""
     rng = np.random.default_rng(711)
     for case, (real, fake, smooth) in {
         "예시": ([np.log(3), 0.0], [0.0], 0.0),
@@ -79,7 +77,7 @@ def discriminator_loss(answer):
 
 @problem("생성자의 손실", minutes=5)
 def generator_loss(answer):
-    """The value against Keras' cross-entropy, and the slope where the discriminator is sure."""
+    """The value against TensorFlow's cross-entropy, and the slope where the discriminator is sure."""
     rng = np.random.default_rng(712)
     for case, fake in {
         "예시": [0.0, -np.log(3)],
@@ -381,7 +379,7 @@ def _centred(images) -> np.ndarray:
 
 
 def _nearest(images, known) -> np.ndarray:
-    """Return the Euclidean distance of each picture, (N, 784), to the nearest known one, right to 0.01."""
+    """Return the Euclidean distance of each picture, (N, 784), to the nearest known one, right to 0.05."""
     images = images.astype("float32")
     lengths, squares = (np.einsum("np, np -> n", part, part) for part in (images, known))
     return np.sqrt(np.maximum(lengths + (squares - 2 * images @ known.T).min(axis=1), 0))
