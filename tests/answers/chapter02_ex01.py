@@ -1045,7 +1045,8 @@ def _train(
     model.compile(optimizer or optimizers.Adam(0.004), loss, run_eagerly=True)
     if rate:
         model.optimizer.learning_rate = rate
-    model.fit(X, Y, batch_size=1000, epochs=epochs, verbose=0)
+    for start in epochs * list(range(0, len(X), 1000)):
+        model.train_on_batch(X[start : start + 1000], Y[start : start + 1000])
     return model
 
 
@@ -1163,5 +1164,6 @@ def train_constant_start(X, Y):
     model = _stack((784,), [64], 10)
     model.set_weights([np.full(w.shape, 0.01) for w in model.get_weights()])
     model.compile(optimizers.Adam(0.004), "categorical_crossentropy", run_eagerly=True)
-    model.fit(X, Y, batch_size=500, verbose=0)
+    for start in range(0, len(X), 500):
+        model.train_on_batch(X[start : start + 500], Y[start : start + 500])
     return model
