@@ -262,7 +262,7 @@ def augment(answer):
     for case, (pictures, shift) in cases.items():
         options, shift = ((), 4) if shift is None else ((shift,), shift)
         choices = 2 * (2 * shift + 1) ** 2
-        each = 60 if shift < 4 else 20
+        each = 60 if shift < 2 else 20
         small = pictures[0].size < 6  # Crops of so small a picture coincide.
         repeats = 60 if small else each * choices
         x = np.repeat(pictures, repeats, axis=0)
