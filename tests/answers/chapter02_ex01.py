@@ -1042,10 +1042,11 @@ def _train(
     """Train in the right way but for the options, and no longer than the mistake takes to show."""
     model = _stack((X.shape[1],), units, 10, **activations)
     # A graph would take longer than its steps.
-    model.compile(optimizer or optimizers.Adam(), loss, run_eagerly=True)
+    model.compile(optimizer or optimizers.Adam(0.004), loss, run_eagerly=True)
     if rate:
         model.optimizer.learning_rate = rate
-    model.fit(X, Y, batch_size=250, epochs=epochs, verbose=0)
+    for start in epochs * list(range(0, len(X), 1000)):
+        model.train_on_batch(X[start : start + 1000], Y[start : start + 1000])
     return model
 
 
@@ -1089,7 +1090,7 @@ def train_on_test(X, Y):
 def train_beforehand(X, Y):
     """Return a model trained elsewhere, without the given arrays."""
     images, labels = data.fashion_mnist(train=5000, test=0)[0]
-    return _train(_rows(images), _one_hot(labels, 10), epochs=2)
+    return _train(_rows(images), _one_hot(labels, 10))
 
 
 class Lookup(keras.Model):
@@ -1162,6 +1163,7 @@ def train_constant_start(X, Y):
     """All weights start at the same number: the hidden units stay copies of each other."""
     model = _stack((784,), [64], 10)
     model.set_weights([np.full(w.shape, 0.01) for w in model.get_weights()])
-    model.compile(optimizers.Adam(), "categorical_crossentropy", run_eagerly=True)
-    model.fit(X, Y, batch_size=250, epochs=2, verbose=0)
+    model.compile(optimizers.Adam(0.004), "categorical_crossentropy", run_eagerly=True)
+    for start in range(0, len(X), 500):
+        model.train_on_batch(X[start : start + 500], Y[start : start + 500])
     return model

@@ -222,6 +222,9 @@ class _Block(layers.Layer):
         self.norms = [layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
         self.dropout = layers.Dropout(dropout)
 
+    def build(self, input_shape=None):
+        """Leave the parts to the first call; without this Keras would trace ``call`` beforehand to build them."""
+
     def call(self, x, real):
         first, second = self.norms
         [norm.build(x.shape) for norm in self.norms if not norm.built]
@@ -377,6 +380,9 @@ class _Classifier(keras.Model):
         self.head = layers.Dense(classes, activation="softmax" if self.change == "softmax" else None)
         self.dropout = layers.Dropout(dropout)
         self.table = layers.Embedding(500, d) if self.change == "learned position" else None
+
+    def build(self, input_shape=None):
+        """Leave the parts to the first call, as above."""
 
     def call(self, ids, training=None):
         real, d, change = ids != 0, self.embedding.output_dim, self.change

@@ -461,7 +461,7 @@ _CALLS = np.random.default_rng(0)
 
 _train_set = functools.lru_cache(maxsize=1)(lambda: data.mnist(train=5000, test=1000)[0])
 _components = functools.lru_cache(maxsize=1)(
-    lambda: PCA(50, svd_solver="full").fit(_real(3000).reshape(3000, -1))
+    lambda: PCA(50, svd_solver="covariance_eigh").fit(_real(3000).reshape(3000, -1))
 )
 
 
@@ -481,7 +481,7 @@ def _mixtures():
     """A mixture of five normal distributions for each digit in the space of 60 components."""
     images, labels = _train_set()
     flat = images.reshape(len(images), -1) / 127.5 - 1
-    pca = PCA(60, svd_solver="full").fit(flat)
+    pca = PCA(60, svd_solver="covariance_eigh").fit(flat)
     draw, points = np.random.RandomState(0), pca.transform(flat)
     kinds = [GaussianMixture(5, reg_covar=1e-2, random_state=draw) for _ in range(10)]
     return pca, [mixture.fit(points[labels == digit]) for digit, mixture in enumerate(kinds)]

@@ -539,7 +539,8 @@ def _app(answer, limit, **change):
     @app.get("/health")
     async def health():
         if change.get("waits"):
-            await run_in_threadpool(one, b"")
+            await run_in_threadpool(lock.acquire)
+            lock.release()
         return {"status": "ok"}
 
     @app.api_route("/predict", methods=["GET", "POST"] if change.get("get") else ["POST"])

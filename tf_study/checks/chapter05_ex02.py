@@ -203,11 +203,12 @@ class _Shift(layers.Layer):
 
 def _tiny(side: int | None = 6, channels: int = 3, seed: int = 7, name: str = "tiny") -> keras.Model:
     """A backbone of three blocks with drawn weights and statistics; the last one has 5 channels."""
-    net = keras.Sequential([keras.Input((side, side, channels))], name=name)
+    stack = [keras.Input((side, side, channels))]
     for k, filters in enumerate((3, 4, 5), start=1):
-        net.add(layers.Conv2D(filters, 3, padding="same", name=f"block{k}_conv"))
-        net.add(BN(momentum=0.5, name=f"block{k}_bn"))
-        net.add(layers.ReLU(name=f"block{k}_relu"))
+        stack.append(layers.Conv2D(filters, 3, padding="same", name=f"block{k}_conv"))
+        stack.append(BN(momentum=0.5, name=f"block{k}_bn"))
+        stack.append(layers.ReLU(name=f"block{k}_relu"))
+    net = keras.Sequential(stack, name=name)  # At once: add would build the whole again each time.
     rng = np.random.default_rng(seed)
     for layer in net.layers:
         layer.supports_jit = False  # Compiling with XLA would take longer than the training.

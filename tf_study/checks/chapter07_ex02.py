@@ -10,7 +10,6 @@ from scipy import linalg
 from scipy.special import expit, rel_entr
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.neighbors import NearestNeighbors
 
 from tf_study import data
 from tf_study.expect import (
@@ -31,20 +30,18 @@ DISTANCE, DIGITS, SHARE, NEAR, COPIES = 0.15, 9, 0.02, 5.0, 0.1
 
 
 def _bce(label: float, logits) -> float:
-    """Return Keras' binary cross-entropy in double precision."""
+    """Return the binary cross-entropy in double precision."""
     logits = tf.constant(np.reshape(logits, (-1, 1)), tf.float64)
     return float(_cross(label, logits))
 
 
 def _cross(label: float, logits):
-    return keras.losses.BinaryCrossentropy(from_logits=True, dtype="float64")(
-        label * tf.ones_like(logits), logits
-    )
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label * tf.ones_like(logits), logits))
 
 
 @problem("판별자의 손실", minutes=5)
 def discriminator_loss(answer):
-    """The value against Keras' cross-entropy, and the slopes of both kinds of logits."""
+    """The value against TensorFlow's cross-entropy, and the slopes of both kinds of logits."""
     rng = np.random.default_rng(711)
     for case, (real, fake, smooth) in {
         "예시": ([np.log(3), 0.0], [0.0], 0.0),
@@ -80,7 +77,7 @@ def discriminator_loss(answer):
 
 @problem("생성자의 손실", minutes=5)
 def generator_loss(answer):
-    """The value against Keras' cross-entropy, and the slope where the discriminator is sure."""
+    """The value against TensorFlow's cross-entropy, and the slope where the discriminator is sure."""
     rng = np.random.default_rng(712)
     for case, fake in {
         "예시": [0.0, -np.log(3)],
@@ -314,24 +311,32 @@ def train_step(answer):
             "가짜를 만들 때 training=True를 주지 않았습니다.": {"training": False},
             "생성자를 고칠 때 판별자까지 고쳤습니다.": {"both": True},
         }
-        wrong = {text: _step(*arguments, **change) for text, change in known.items()}
-        plain = _step(g, d, real, z, rates, 0.0)
-        swapped = _step(g, d, real, z, rates[::-1], smooth)
-        about_d = {text: _flat(parts[1]) for text, parts in wrong.items()} | {
-            "움직이지 않았습니다.": _flat(d),
-            "손실이 커지는 쪽으로 움직였습니다.": 2 * _flat(d) - _flat(new_d),
-            "smooth를 쓰지 않았습니다.": _flat(plain[1]),
-            "두 옵티마이저가 바뀌었습니다.": _flat(swapped[1]),
-        }
-        about_g = {text: _flat(parts[0]) for text, parts in wrong.items()} | {
-            "움직이지 않았습니다.": _flat(g)
-        }
+
+        def wrong(part, known=known, arguments=arguments):
+            found = {text: _step(*arguments, **change)[part] for text, change in known.items()}
+            return found if part > 1 else {text: _flat(weights) for text, weights in found.items()}
+
+        def about_d(g=g, d=d, new_d=new_d, real=real, z=z, rates=rates, smooth=smooth, wrong=wrong):
+            return wrong(1) | {
+                "움직이지 않았습니다.": _flat(d),
+                "손실이 커지는 쪽으로 움직였습니다.": 2 * _flat(d) - _flat(new_d),
+                "smooth를 쓰지 않았습니다.": _flat(_step(g, d, real, z, rates, 0.0)[1]),
+                "두 옵티마이저가 바뀌었습니다.": _flat(_step(g, d, real, z, rates[::-1], smooth)[1]),
+            }
+
+        def about_g(g=g, wrong=wrong):
+            return wrong(0) | {"움직이지 않았습니다.": _flat(g)}
+
+        def about_loss(g=g, d=d, real=real, z=z, rates=rates, loss_g=loss_g):
+            plain = _step(g, d, real, z, rates, 0.0)[2]
+            return {"두 손실의 순서가 바뀌었습니다.": loss_g, "smooth를 쓰지 않았습니다.": plain}
+
         expect_close(_flat(D.trainable_variables), _flat(new_d), f"{case}: D의 가중치", 1e-4, None, about_d)
         expect_close(_flat(G.trainable_variables), _flat(new_g), f"{case}: G의 가중치", 1e-4, None, about_g)
-        about = {"두 손실의 순서가 바뀌었습니다.": loss_g, "smooth를 쓰지 않았습니다.": plain[2]}
-        expect_close(got[0], loss_d, f"{case}: 판별자의 손실", tol=1e-4, mistakes=about)
-        about = {text: parts[3] for text, parts in wrong.items()}
-        expect_close(got[1], loss_g, f"{case}: 생성자의 손실", tol=1e-4, mistakes=about)
+        expect_close(got[0], loss_d, f"{case}: 판별자의 손실", tol=1e-4, mistakes=about_loss)
+        expect_close(
+            got[1], loss_g, f"{case}: 생성자의 손실", tol=1e-4, mistakes=lambda wrong=wrong: wrong(3)
+        )
         counts = [int(optimizer.iterations) for optimizer in optimizers]
         expect(counts == [1, 1], f"{case}: 두 옵티마이저를 한 번씩 써야 하는데 {counts}번 썼습니다.")
 
@@ -342,14 +347,13 @@ def _graph(answer: Callable) -> Callable:
 
 @functools.lru_cache(maxsize=1)
 def _judge() -> tuple:
-    """Return what the score needs: projection, its moments on real digits, classifier, known pictures."""
+    """Return what the score needs: projection, its moments on real digits, classifier, known pictures (6000, 784)."""
     (train, labels), (test, _) = data.mnist(train=5000, test=1000)
     train, test = (part.reshape(len(part), 784).astype("float32") / 127.5 - 1 for part in (train, test))
     features = _strokes(train)
-    pca = PCA(32, svd_solver="full").fit(features)
+    pca = PCA(32, svd_solver="covariance_eigh").fit(features)
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05).fit(features, labels)
-    known = NearestNeighbors(n_neighbors=1, algorithm="brute")
-    known.fit(_centred(np.concatenate([train, test])))
+    known = _centred(np.concatenate([train, test]))
     return pca, np.diag(pca.explained_variance_), classifier, known
 
 
@@ -374,6 +378,13 @@ def _centred(images) -> np.ndarray:
     return np.reshape(moved, (len(images), -1))
 
 
+def _nearest(images, known) -> np.ndarray:
+    """Return the Euclidean distance of each picture, (N, 784), to the nearest known one, right to 0.05."""
+    images = images.astype("float32")
+    lengths, squares = (np.einsum("np, np -> n", part, part) for part in (images, known))
+    return np.sqrt(np.maximum(lengths + (squares - 2 * images @ known.T).min(axis=1), 0))
+
+
 def measure(images) -> tuple[float, int, float]:
     """Return the relative Fréchet distance, the number of digits drawn, and the share of copies."""
     pca, real, classifier, known = _judge()
@@ -383,7 +394,7 @@ def measure(images) -> tuple[float, int, float]:
     root = linalg.sqrtm(np.sqrt(real) @ own @ np.sqrt(real) + 1e-12 * np.eye(len(own))).real
     distance = (np.sum(points.mean(axis=0) ** 2) + np.trace(own + real) - 2 * np.trace(root)) / np.trace(real)
     digits = np.bincount(classifier.predict(features), minlength=10)
-    near = known.kneighbors(_centred(images))[0][:, 0]  # A copy that was moved is a copy.
+    near = _nearest(_centred(images), known)  # A copy that was moved is a copy.
     return float(distance), int((digits >= SHARE * len(images)).sum()), float((near < NEAR).mean())
 
 
