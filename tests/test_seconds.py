@@ -13,8 +13,8 @@ from tf_study.errors import StudyError
 
 LECTURE, TRAINING, PRACTICE = 25, 60, 40
 # Of the lectures of the second edition, once there are MEDIAN_OF: of fewer it says nothing. The goal is 12; when the
-# last chapter was done the median was 20.8, later 18.9, since most lectures train, start processes, or load a reference library
-# (torch with transformers alone is 9). The number only falls.
+# last chapter was done the median was 20.8, and later 18.9, since most lectures train, start processes, or load a
+# reference library (torch with transformers alone is 9). The number only falls.
 MEDIAN = 19
 MEDIAN_OF = 38  # Half of the course: chapters 9 and 10 alone start real processes in every lecture.
 
