@@ -26,10 +26,16 @@ sys.exit(install.main([sys.argv[2]]))
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A folder with a project definition, in the place of the repository."""
-    for name in ("pyproject.toml", "constraints.txt", "constraints-beam.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "ROOT", copied(ROOT, tmp_path))
     return tmp_path
+
+
+def copied(root, folder):
+    """Copy the project definition to a folder and return that."""
+    folder.mkdir(exist_ok=True)
+    for name in ("pyproject.toml", "constraints.txt", "constraints-beam.txt"):
+        shutil.copy(root / name, folder)
+    return folder
 
 
 @pytest.fixture
@@ -92,10 +98,7 @@ def test_packages_are_installed_once_and_again_after_the_pins_change(root, ran, 
         file.write("# new\n")
     assert pip_calls("base") == ["."]
     assert pip_calls("dev") == [".[dev]"]
-    (root / "elsewhere").mkdir()
-    for name in ("pyproject.toml", "constraints.txt", "constraints-beam.txt"):
-        shutil.copy(root / name, root / "elsewhere")
-    install.ROOT = root / "elsewhere"
+    install.ROOT = copied(root, tmp_path / "elsewhere")
     assert pip_calls("dev") == [".[dev]"], "the course itself is installed from another folder now"
     assert any("--no-deps" in command for command in ran), "which changes nothing about what it depends on"
     with open(install.ROOT / "constraints.txt", "a") as file:
@@ -114,8 +117,7 @@ def test_beam_has_an_environment_of_its_own_with_the_course_s_other_pins(root, r
     names = [line.split("==")[0] for line in pins if line and not line.startswith("#")]
     assert len(set(names)) == len(names) and "numpy" in names and "pillow==12.3.0" in pins
     ran.clear()
-    install.ROOT = tmp_path / "elsewhere"
-    shutil.copytree(root, install.ROOT, ignore=shutil.ignore_patterns("elsewhere"))
+    install.ROOT = copied(root, tmp_path / "elsewhere")
     install.install(venv, "beam")
     assert not [command for command in ran if "pip" in command], "it does not hold the course"
 

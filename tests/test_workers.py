@@ -237,8 +237,9 @@ def server_of(comm):
     return int(leader.stdout)
 
 
-def test_the_server_stays_for_the_next_call():
+def test_the_server_stays_for_the_next_call(monkeypatch):
     (first,) = workers.run(server_of, 1)
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "another")
     assert workers.run(server_of, 2) == [first] * 2
     assert workers.run(server_of, 1, env={"EXTRA": "1"}) != [first]
     assert workers.run(server_of, 1) == [first]

@@ -161,8 +161,10 @@ def end_idle() -> None:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    here = dict(os.environ)
+    here.pop("PYTEST_CURRENT_TEST", None)  # Else each test would have a server of its own.
     return {
-        **os.environ,
+        **here,
         **dict.fromkeys(ONE_THREAD, "1"),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # What can be imported here can be there.
         **given,

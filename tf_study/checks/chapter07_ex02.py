@@ -10,6 +10,7 @@ from scipy import linalg
 from scipy.special import expit, rel_entr
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from tf_study import data
 from tf_study.expect import (
@@ -378,13 +379,6 @@ def _centred(images) -> np.ndarray:
     return np.reshape(moved, (len(images), -1))
 
 
-def _nearest(images, known) -> np.ndarray:
-    """Return the Euclidean distance of each picture, (N, 784), to the nearest known one, right to 0.05."""
-    images = images.astype("float32")
-    lengths, squares = (np.einsum("np, np -> n", part, part) for part in (images, known))
-    return np.sqrt(np.maximum(lengths + (squares - 2 * images @ known.T).min(axis=1), 0))
-
-
 def measure(images) -> tuple[float, int, float]:
     """Return the relative Fréchet distance, the number of digits drawn, and the share of copies."""
     pca, real, classifier, known = _judge()
@@ -394,7 +388,8 @@ def measure(images) -> tuple[float, int, float]:
     root = linalg.sqrtm(np.sqrt(real) @ own @ np.sqrt(real) + 1e-12 * np.eye(len(own))).real
     distance = (np.sum(points.mean(axis=0) ** 2) + np.trace(own + real) - 2 * np.trace(root)) / np.trace(real)
     digits = np.bincount(classifier.predict(features), minlength=10)
-    near = _nearest(_centred(images), known)  # A copy that was moved is a copy.
+    moved = _centred(images).astype(known.dtype)  # A copy that was moved is a copy.
+    _, near = pairwise_distances_argmin_min(moved, known)
     return float(distance), int((digits >= SHARE * len(images)).sum()), float((near < NEAR).mean())
 
 

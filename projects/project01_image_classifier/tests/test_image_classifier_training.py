@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,21 +18,13 @@ from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
-from project_commands import kept_before_writes
+from project_commands import kept_before_writes, without_graphs
 from tf_study import data, pretrained
 from tf_study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings("small", pretrained=False, side=32, batch=16, epochs=(1, 6))
 SHORT = replace(TINY, epochs=(1, 2))
-# The program without graphs: to build those of a training takes longer than a few epochs without.
-PROGRAM = """
-import sys
-from image_classifier.__main__ import main
-from tf_study.checks.eager import eagerly
-with eagerly():
-    sys.exit(main(sys.argv[1:]))
-"""
 # Without graphs: tf.data's functions stay some, and Keras turns every number into an array of NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the", "ignore:__array__ implementation")
 FINISHED = {"model.json", "model.keras", "model.tflite", "model_int8.tflite", "calibration.npz"}
@@ -78,7 +69,7 @@ def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, 
     output = tmp_path / "모델"
     command = ["train", str(pictures), "--output", str(output), *arguments]
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [*without_graphs("image_classifier"), *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     for line in process.stdout:
         if line.startswith("[전체] 2/6"):

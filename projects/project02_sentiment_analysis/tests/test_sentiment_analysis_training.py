@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from project_commands import kept_before_writes
+from project_commands import kept_before_writes, without_graphs
 from sentiment_analysis import dataset, pretraining, storage, tokens, training
 from sentiment_analysis.__main__ import main
 from sentiment_analysis.encoders import Description, Network
@@ -25,14 +24,6 @@ FINISHED = {"model.json", "tokenizer.json", "weights.npz"}
 TINY = Settings(labels=40, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
 OPTIONS = ["--data", "embedded", "--labels", "40", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
 OPTIONS += ["--pretraining", "0", "--patience", "5"]  # the same on the command line
-# The program without graphs: to build those of a training takes longer than a few steps without.
-PROGRAM = """
-import sys
-from sentiment_analysis.__main__ import main
-from tf_study.checks.eager import eagerly
-with eagerly():
-    sys.exit(main(sys.argv[1:]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +69,7 @@ def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys, eager
     command = ["train", "--output", str(output), *OPTIONS]
     alone = {name: value for name, value in os.environ.items() if name != "USE_TORCH"}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *command],
+        [*without_graphs("sentiment_analysis"), *command],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,

@@ -3,8 +3,7 @@
 So this module imports nothing, and each function what it needs.
 """
 
-# How ``workers.run`` is called. pytest's variable names the test: without it one process serves them all.
-HOW = {"timeout": 600, "imports": ["tensorflow"], "env": {"PYTEST_CURRENT_TEST": ""}}
+HOW = {"timeout": 600, "imports": ["tensorflow"]}  # for workers.run
 
 
 def draw(comm, folder, labels, first, seeds, guidance):
