@@ -114,12 +114,11 @@ def dpo(
     end = tokens.any(0).nonzero()[0][-1] + 1
     tokens, masks = tokens[:, :end], masks[:, :end]
     reference = log_probabilities(model, tokens, masks).numpy()
-    weights = tf.constant(beta), tf.constant(sft)  # As numbers each would be a graph of its own.
     random, history = np.random.default_rng(seed), []
     for _ in range(steps):
         pairs = random.integers(0, len(chosen[0]), batch)
         rows = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
-        history.append(student.step(tokens[rows], masks[rows], reference[rows], *weights).numpy())
+        history.append(student.step(tokens[rows], masks[rows], reference[rows], beta, sft).numpy())
     tuned.set_weights(student.model.get_weights())
     return tuned, np.array(history)
 
@@ -139,7 +138,17 @@ class _Student:
             variable.assign(tf.zeros_like(variable))
         self.optimizer.learning_rate = rate
 
-    @tf.function(autograph=False)
+    @functools.partial(
+        tf.function,
+        input_signature=[  # One graph for rows of any length and for all betas.
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, None)),
+            tf.TensorSpec((None,)),
+            tf.TensorSpec(()),
+            tf.TensorSpec(()),
+        ],
+        autograph=False,
+    )
     def step(self, tokens, masks, reference, beta, sft):
         with tf.GradientTape() as tape:
             now = log_probabilities(self.model, tokens, masks)
