@@ -210,7 +210,7 @@ def _linear(width, **options):
     return keras.Sequential([keras.Input((width,)), dense])
 
 
-def _train(chosen, rejected, weights, sign=1, weighted=True, steps=12, apart=False, lr=0.04, output=None):
+def _train(chosen, rejected, weights, sign=1, weighted=True, steps=6, apart=False, lr=0.08, output=None):
     model, optimizer = _linear(chosen.shape[1]), optimizers.Adam(lr)
     for _ in range(steps):
         with tf.GradientTape() as tape:
@@ -235,9 +235,9 @@ def train_with_fit(chosen, rejected, weights):
     pairs = keras.Model([first, second], reward(first) - reward(second))
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     # A graph would take longer than the steps.
-    pairs.compile(optimizers.Adam(0.05), loss, run_eagerly=True)
+    pairs.compile(optimizers.Adam(0.1), loss, run_eagerly=True)
     ones = np.ones((len(chosen), 1))
-    pairs.fit([chosen, rejected], ones, sample_weight=weights, epochs=4, batch_size=128, verbose=0)
+    pairs.fit([chosen, rejected], ones, sample_weight=weights, epochs=2, batch_size=128, verbose=0)
     return reward
 
 

@@ -404,7 +404,7 @@ def settings_steps_fixed(folder, steps):
 # -- teach ---------------------------------------------------------------------------------------------
 
 
-def _teach(bot, requests, seed, steps=60, swap=False, only=None, sft=1.0, rate=2e-3, beta=0.1):
+def _teach(bot, requests, seed, steps=45, swap=False, only=None, sft=1.0, rate=3e-3, beta=0.1):
     chosen = [request for request in requests if only is None or only(request)]
     first, second = (manners.Request.wrong, manners.Request.right)[:: 1 if swap else -1]
     pairs = [
@@ -435,16 +435,16 @@ def teach_all_weights(bot, requests, seed):
             loss = -tf.reduce_sum(preferences.log_probabilities(model, x, mask)) / tf.reduce_sum(mask)
         optimizer.apply(tape.gradient(loss, model.trainable_variables))
 
-    for _ in range(70):
+    for _ in range(40):
         some = random.integers(0, len(tokens), 48)
         step(tf.constant(tokens[some]), tf.constant(masks[some]))
     return model
 
 
-WRONG.add("teach", _teach, "harmful pairs only", only=lambda request: request.harmful, steps=25)
-WRONG.add("teach", _teach, "safe pairs only", only=lambda request: not request.harmful, steps=15)
-WRONG.add("teach", _teach, "the worse answer preferred", swap=True, steps=25)
-WRONG.add("teach", _teach, "no sft term and a high rate", sft=0.0, rate=5e-3, steps=40)
+WRONG.add("teach", _teach, "harmful pairs only", only=lambda request: request.harmful, steps=8)
+WRONG.add("teach", _teach, "safe pairs only", only=lambda request: not request.harmful, steps=4)
+WRONG.add("teach", _teach, "the worse answer preferred", swap=True, steps=8)
+WRONG.add("teach", _teach, "no sft term and a high rate", sft=0.0, rate=1e-2, steps=12)
 
 
 @WRONG("teach")

@@ -6,6 +6,7 @@ from numbers import Real
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_study.checks.schedules import keras_cosine
 from tf_study.expect import expect, expect_close, expect_returned, expect_type, untouched
@@ -78,7 +79,7 @@ def step_recorder(answer):
     case = "fit으로 학습한 선형 회귀"
     X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
     model, callback = _model(halving), _callback(answer, case)
-    model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+    model.fit(_batches(X, y), epochs=2, verbose=0, callbacks=[callback])
     rates = 0.8 * 0.5 ** np.arange(6)
     losses, _ = _descend(X, y, 4, rates)
     _expect_rates(callback, rates, case, halving)
@@ -149,7 +150,7 @@ def _fit_twice(rate, callbacks: Sequence = ()) -> np.ndarray:
     X, y = rng.normal(size=(8, 2)), rng.normal(size=(8, 1))
     model = _model(rate)
     for epochs in (2, 1):
-        model.fit(X, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+        model.fit(_batches(X, y), epochs=epochs, verbose=0, callbacks=callbacks)
     return model.get_weights()[0]
 
 
@@ -194,7 +195,7 @@ def best_keeper(answer):
         ("fit으로 학습한 배치 정규화 모델", _normalized, 0.1),
     ):
         model = make(rate)
-        epochs, got = _fit_until_worse(model, _callback(answer, case, 2, 0.0))
+        epochs, got = _fit_until_worse(model, _callback(answer, case, 1, 0.0))
         wanted, expected = _fitted_by_keras(make, rate)
         expect(
             epochs == wanted,
@@ -229,30 +230,31 @@ def range_test(answer):
         "학습률이 내려가는 시험": ((1.0, 1e-3, 4, 9.0), noisy, 4),
         "두 걸음뿐인 시험": ((0.1, 0.4, 2, 4.0), [[1, 2, 3]], 2),
     }
+    trainings = {"": (_model(0.3), 0.3, 0.5), ", 같은 콜백으로 다른 모델을 학습": (_model(0.1), 0.1, -2.0)}
     for case, (options, losses, length) in cases.items():
         callback = _callback(answer, case, *options)
         flat = np.concatenate(losses)[:length]
-        for fit, rate, weight in (("", 0.3, 0.5), (", 같은 콜백으로 다른 모델을 학습", 0.1, -2.0)):
-            model = _model(rate)
+        for fit, (model, rate, weight) in trainings.items():
+            model.optimizer.learning_rate = rate
+            model.optimizer.iterations.assign(0)
             before = [np.full((2, 1), weight, np.float32)]
             model.set_weights(before)
             used, _ = _drive([callback], model, losses, case + fit, move=True)
             _expect_range(callback, model, used, options, flat, before, rate, case + fit)
     case = "fit으로 학습한 선형 회귀"
     X, y = rng.normal(size=(16, 2)), rng.normal(size=(16, 1))
-    rates = np.geomspace(1e-3, 50, 20)
+    options = (1e-2, 50.0, 8, 20.0)
+    rates = np.geomspace(*options[:3])
     losses, _ = _descend(X, y, 4, rates)
-    stop = next(k for k in range(20) if losses[k] > 20 * min(losses[: k + 1]))
-    model, callback = _model(0.25), _callback(answer, case, 1e-3, 50.0, 20, 20.0)
+    stop = next(k for k in range(8) if losses[k] > 20 * min(losses[: k + 1]))
+    model, callback = _model(0.25), _callback(answer, case, *options)
     before = [np.zeros((2, 1), np.float32)]
-    model.fit(X, y, batch_size=4, epochs=5, shuffle=False, verbose=0, callbacks=[callback])
-    _expect_range(
-        callback, model, rates[: stop + 1], (1e-3, 50.0, 20, 20.0), losses[: stop + 1], before, 0.25, case
-    )
+    model.fit(_batches(X, y), epochs=2, verbose=0, callbacks=[callback])
+    _expect_range(callback, model, rates[: stop + 1], options, losses[: stop + 1], before, 0.25, case)
     case, model = "fit으로 학습한 배치 정규화 모델", _normalized(0.25)
     before = model.get_weights()
-    callback = _callback(answer, case, 1e-3, 0.1, 8, 20.0)
-    model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+    callback = _callback(answer, case, 1e-3, 0.1, 4, 20.0)
+    model.fit(_batches(X, y), epochs=1, verbose=0, callbacks=[callback])
     _expect_weights(model, model.get_weights(), before, case)
 
 
@@ -307,6 +309,11 @@ def _normalized(rate: float) -> keras.Model:
     model = keras.Sequential([keras.Input((2,)), *layers])
     model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
     return model
+
+
+def _batches(X: np.ndarray, y: np.ndarray) -> tf.data.Dataset:
+    """Return batches of four in the order of the arrays; from arrays Keras would trace three functions a training."""
+    return tf.data.Dataset.from_tensor_slices((X, y)).batch(4)
 
 
 def _expect_weights(model: keras.Model, got: list, expected: list, case: str) -> None:
@@ -412,15 +419,15 @@ def _reference() -> keras.Model:
 
 @functools.cache
 def _fitted_by_keras(make: Callable, rate: float) -> tuple[int, list]:
-    return _fit_until_worse(make(rate), _early_stopping(2, 0.0))
+    return _fit_until_worse(make(rate), _early_stopping(1, 0.0))
 
 
 def _fit_until_worse(model: keras.Model, callback) -> tuple[int, list]:
     """Fit with the callback and return after how many epochs it stops and the weights it leaves."""
     X = np.random.default_rng(305).normal(size=(12, 2))
     y = 5 * X @ [[1], [-1]]  # Validated on -y: the better the training, the worse the validation.
-    data = {"validation_data": (X[8:], -y[8:]), "batch_size": 4, "shuffle": False, "verbose": 0}
-    history = model.fit(X[:8], y[:8], epochs=8, callbacks=[callback], **data)
+    training, validation = _batches(X[:8], y[:8]), _batches(X[8:], -y[8:])
+    history = model.fit(training, validation_data=validation, epochs=8, callbacks=[callback], verbose=0)
     return len(history.epoch), model.get_weights()
 
 

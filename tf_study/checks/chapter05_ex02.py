@@ -350,9 +350,7 @@ def _unfrozen(answer: Callable, backbone, prefixes: tuple, case: str) -> None:
 @problem("두 단계 학습", minutes=15, seconds=TRAINING_SECONDS)
 def fit_two_stages(answer):
     """Stage one moves the head only, stage two the named layers too, at its own rate."""
-    rng = np.random.default_rng(505)
-    x = rng.normal(size=(12, 6, 6, 3)).astype(np.float32)
-    y = rng.integers(0, 3, 12)
+    x, y = _pictures()
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(12)
     other = tf.data.Dataset.from_tensor_slices((x[:8] + 1, y[:8])).batch(8)
     runs = {"1단계만 (에포크 1, 0)": ("block3",), "두 단계 (에포크 1, 2)": ("block2", "block3")}
@@ -361,7 +359,7 @@ def fit_two_stages(answer):
         backbone = _tiny(seed=11)
         model = _head(backbone)
         start = {w.path: w.numpy() for w in model.weights}
-        first, swapped = _entropy(model, x, y), _entropy(model, x[:8] + 1, y[:8])
+        first, swapped, probabilities = _untrained()
         backbone.trainable = epochs[1] == 0  # Whatever was frozen before must not matter.
         rates = (0.02, 0.004)
         if epochs[1]:
@@ -403,9 +401,7 @@ def fit_two_stages(answer):
             f"{case}: 첫 에포크의 손실",
             tol=1e-3,
             mistakes={
-                "모델은 로짓을 냅니다. from_logits=True를 주었는지 보세요.": _as_probabilities(
-                    model, start, x, y
-                ),
+                "모델은 로짓을 냅니다. from_logits=True를 주었는지 보세요.": probabilities,
                 "train이 아니라 val로 배웠습니다.": swapped,
             },
         )
@@ -415,7 +411,7 @@ def fit_two_stages(answer):
                 _entropy(model, x[:8] + 1, y[:8]),
                 f"{case}: 마지막 검증 손실",
                 tol=1e-3,
-                mistakes={"val이 아니라 train으로 검증했습니다.": _entropy(model, x, y)},
+                mistakes=lambda model=model: {"val이 아니라 train으로 검증했습니다.": _entropy(model, x, y)},
             )
             rate, wanted = float(model.optimizer.learning_rate), float(rates[1](epochs[1]))
             expect(
@@ -451,12 +447,17 @@ def _entropy(model, x, y) -> float:
     return -log_softmax(np.asarray(model(x, training=False)), axis=1)[np.arange(len(y)), y].mean()
 
 
-def _as_probabilities(model, start: dict, x, y) -> float:
-    now = model.get_weights()
-    model.set_weights([start[w.path] for w in model.weights])
-    loss = keras.losses.SparseCategoricalCrossentropy()(y, model(x))
-    model.set_weights(now)
-    return float(loss)
+def _pictures() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(505)
+    return rng.normal(size=(12, 6, 6, 3)).astype(np.float32), rng.integers(0, 3, 12)
+
+
+@functools.cache
+def _untrained() -> tuple[float, float, float]:
+    """Return what a model that has learnt nothing loses on train, on val, and on train were its logits probabilities."""
+    (x, y), model = _pictures(), _head(_tiny(seed=11))
+    wrong = keras.losses.SparseCategoricalCrossentropy()(y, model(x))
+    return _entropy(model, x, y), _entropy(model, x[:8] + 1, y[:8]), float(wrong)
 
 
 @problem("무엇을 틀렸는가", minutes=10)

@@ -22,7 +22,7 @@ from tf_study.expect import Mismatch, expect, expect_array, expect_close, expect
 from tf_study.practice import problem
 
 PROCESSES = 5
-WAIT = 2.0  # Seconds that one call may take in a worker; right answers take a hundredth of one.
+WAIT = 1.0  # Seconds that one call may take in a worker; right answers take a hundredth of one.
 WHOLE = 90.0  # Seconds for all calls; a call that WAIT could not interrupt ends here.
 WEIGHTS = [(3, 4), (4,), (4, 4), (4,), (4, 2), (2,)]  # shapes of the model that problem 6 trains
 END = np.dtype([("failed", "?")])  # What a worker sends to all others when its call has ended.

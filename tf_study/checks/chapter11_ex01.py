@@ -392,12 +392,12 @@ def _run(source: str, jobs: list[Job], before: str = "") -> list[tuple[Job, Repo
     expect(name in have, f"이름이 {name}인 {kind} 소스에 없습니다(있는 것: {', '.join(have) or '없음'}).")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tf_study-") as folder:
-        place = Path(folder, "case")
-        place.write_text("시작하기 전", encoding="utf-8")
+        place = Path(folder, "cases")
+        place.write_text("시작하기 전\n", encoding="utf-8")
         try:
             (reports,) = workers.run(_visit, 1, timeout=WHOLE, source=whole, jobs=jobs, place=place)
         except StudyError:
-            case = place.read_text(encoding="utf-8")
+            case = place.read_text(encoding="utf-8").splitlines()[-1]
             if time.monotonic() - started > WHOLE:
                 raise Mismatch(
                     f"{case}: {WHOLE:g}초가 지나도 끝나지 않아 멈추었습니다. 기다리는 함수를 빼세요."
@@ -419,14 +419,15 @@ def _run(source: str, jobs: list[Job], before: str = "") -> list[tuple[Job, Repo
 
 
 def _visit(comm, source: str, jobs: list[Job], place: Path) -> list[Report]:
-    """Run the jobs in this process."""
+    """Run the jobs in this process, and write each into the file before it starts."""
+    started = place.open("a", encoding="utf-8", buffering=1)  # A file written anew is on the disk 7 ms later.
     program = cuda.build(source, trace=True, backend="emulator")
     program.seconds = SECONDS
     reports = []
     for job in jobs:
-        place.write_text(job.case, encoding="utf-8")
+        started.write(f"{job.case}\n")
         report = Report([value.copy() if isinstance(value, np.ndarray) else value for value in job.arguments])
-        tracing = program.tracing(MOST) if job.trace else contextlib.nullcontext(cuda.Trace())
+        tracing = program.tracing(MOST) if job.trace else contextlib.nullcontext()
         try:
             with program.schedule(job.order), tracing as trace:
                 if job.block:
@@ -436,18 +437,21 @@ def _visit(comm, source: str, jobs: list[Job], place: Path) -> list[Report]:
         except StudyError as error:
             report.failure = str(error)
         report.message, report.allocations = program.message, program.allocations
-        report.rows, report.races = trace.profile(), trace.races()
-        outside = trace.accesses[~trace.accesses["shared"]]
-        keys, counts = np.unique(np.stack([outside["line"], outside["bytes"]]), axis=1, return_counts=True)
-        report.sizes = {
-            (int(line), int(size)): int(count) for (line, size), count in zip(keys.T, counts, strict=True)
-        }
+        if job.trace:
+            report.rows, report.races, report.sizes = trace.profile(), trace.races(), _sizes(trace)
         reports.append(report)
         right = job.wanted is None or job.wanted.near(report.arrays[job.wanted.place]).all()
         if report.failure or report.code != job.code or not right:
             break  # The next call would be wrong, too, and perhaps take long.
         program.reset()
     return reports
+
+
+def _sizes(trace: cuda.Trace) -> dict[tuple[int, int], int]:
+    """Count the global accesses of each line and number of bytes."""
+    outside = trace.accesses[~trace.accesses["shared"]]
+    keys, counts = np.unique(np.stack([outside["line"], outside["bytes"]]), axis=1, return_counts=True)
+    return {(int(line), int(size)): int(count) for (line, size), count in zip(keys.T, counts, strict=True)}
 
 
 # -- what is asked of a report -------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <type_traits>
+#include <utility>
 
 #define __CUDA_EMULATOR__ 1
 #define __global__
