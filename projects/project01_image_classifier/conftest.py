@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 COLOURS = {"빨강": (200, 60, 60), "초록": (60, 180, 60), "파랑": (60, 60, 200)}
-ARGUMENTS = ["--scratch", "--side", "32", "--batch", "16", "--epochs", "1", "6", "--backbone", "small"]
+ARGUMENTS = ["--scratch", "--side", "32", "--batch", "16", "--epochs", "1", "3", "--backbone", "small"]
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:

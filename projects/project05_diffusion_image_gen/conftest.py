@@ -48,24 +48,17 @@ def folder(tmp_path_factory):
     return root
 
 
-def random_unet(*shape):
-    """Return a UNet whose weights are random and none of them zero."""
-    from tf_study.models.unet import UNet
-
-    model, rng = UNet(*shape), np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
-    return model
-
-
 @pytest.fixture(scope="session")
 def finished(folder, tmp_path_factory):
     """The folder of a model for the colours of :func:`folder`, with random weights. Tests must not change it."""
+    from diffusion_image_gen_tiny import roughen
+
     from diffusion_image_gen import storage
     from tf_study import model_folder
+    from tf_study.models.unet import UNet
 
     output, classes = tmp_path_factory.mktemp("모델"), list(COLOURS)
-    weights = map(np.asarray, random_unet((8,), len(classes), 3).weights)
+    weights = map(np.asarray, roughen(UNet((8,), len(classes), 3)).weights)
     model_folder.write_npz(output / storage.WEIGHTS, weights)
     card = {"classes": classes, "side": 8, "channels": 3, "widths": [8], "data": str(folder)}
     storage.write_card(output, card)
@@ -85,11 +78,13 @@ def evaluated(finished, loaded, tmp_path_factory):
     """What the command ``evaluate`` does: the model's folder, a copy, the folder that it writes, and what it says."""
     from diffusion_image_gen import storage
     from diffusion_image_gen.__main__ import main
+    from tf_study.checks.eager import eagerly
 
     model, output = (tmp_path_factory.mktemp("평가") / name for name in ("모델", "평가"))
     shutil.copytree(finished, model)
     command = ["evaluate", str(model), "--output", str(output), "--count", "20", "--steps", "2"]
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as told:
+    told = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told), eagerly():
         patch.setattr(storage, "load_painter", lambda folder: loaded)
         assert main(command) == 0
     return model, output, told.getvalue()
@@ -97,7 +92,9 @@ def evaluated(finished, loaded, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def painter():
-    """Draws with a tiny grey network."""
+    """Draws grey pictures with the network of :mod:`diffusion_image_gen_tiny`."""
+    from diffusion_image_gen_tiny import Tiny, roughen
+
     from diffusion_image_gen.sampling import Painter
 
-    return Painter(random_unet((8,), 3), 8, ("가", "나", "다"))
+    return Painter(roughen(Tiny((8,), 3, 1)), 8, ("가", "나", "다"))

@@ -44,6 +44,7 @@ def efficientnet_lite0(
     """
     import keras
 
+    state = read(store.path("efficientnet_lite0")) if weights == "imagenet" else None
     x = inputs = keras.Input(input_shape)
     x = keras.layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(x)
     x = _convolution(x, "stem", 32, kernel=3, stride=2)
@@ -58,8 +59,8 @@ def efficientnet_lite0(
     if include_top:
         x = keras.layers.Dense(CLASSES, name="logits")(x)
     model = keras.Model(inputs, x, name="efficientnet_lite0")
-    if weights == "imagenet":
-        _load(model, read(store.path("efficientnet_lite0")), number)
+    if state is not None:
+        _load(model, state, number)
     return model
 
 

@@ -234,7 +234,7 @@ def fuzz_pictures(client, rng, contents):
         "*",
     ]
     kinds = ["image/jpeg", "text/html", "", "multipart/form-data", "가"]
-    for number in range(250):
+    for number in range(150):
         name, kind = names[number % len(names)], kinds[number % len(kinds)]
         yield post(client, mutate(rng, contents), name, kind=kind)
 
@@ -266,7 +266,7 @@ def fuzz_forms(client, rng, contents):
         ";",
         "application/json",
     )
-    for number in range(250):
+    for number in range(150):
         content = contents[rng.integers(len(contents))]
         body = b"--b\r\n" + openings[number % len(openings)] + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
         if rng.random() < 0.5:
@@ -300,6 +300,6 @@ def test_fuzz_gives_nothing_but_2xx_and_4xx(client, pictures):
             else:
                 check_refusal(reply)
     print("fuzz", sum(counts.values()), dict(sorted(counts.items())))
-    assert sum(counts.values()) > 500 and {200, 400, 404, 405, 415, 422} <= counts.keys()
+    assert sum(counts.values()) > 300 and {200, 400, 404, 405, 415, 422} <= counts.keys()
     for content, name in zip(contents, ("00.jpeg", "01.png", "02.webp"), strict=True):
         assert post(client, content, name).json()["classes"][0]["name"] == "빨강"

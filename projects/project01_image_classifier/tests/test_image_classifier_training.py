@@ -1,10 +1,8 @@
 """Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
 
 import json
-import signal
-import subprocess
+import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,13 +16,13 @@ from image_classifier import dataset, storage, training
 from image_classifier import model as models
 from image_classifier.__main__ import main
 from image_classifier.settings import Settings, default
-from project_commands import kept_before_writes, without_graphs
+from project_commands import kept_before_writes
 from tf_study import data, pretrained
+from tf_study.checks.eager import eagerly
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 TINY = Settings("small", pretrained=False, side=32, batch=16, epochs=(1, 6))
-SHORT = replace(TINY, epochs=(1, 2))
+SHORT = replace(TINY, batch=32, epochs=(1, 3))
 # Without graphs: tf.data's functions stay some, and Keras turns every number into an array of NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the", "ignore:__array__ implementation")
 FINISHED = {"model.json", "model.keras", "model.tflite", "model_int8.tflite", "calibration.npz"}
@@ -35,20 +33,31 @@ def folder(pictures):
     return dataset.scan(pictures, 32)
 
 
-@pytest.fixture
-def train(folder, monkeypatch):
-    """Train for two epochs, without the exports, the slow part of finishing."""
-    monkeypatch.setattr(training.export, "write_all", lambda model, samples, output: {})
-    return lambda output: training.train(folder, output, SHORT, report=[].append)
+@pytest.fixture(scope="module")
+def train(folder):
+    """Train for three epochs without graphs and without the exports, the slow part of finishing."""
+
+    def train(output, report):
+        with pytest.MonkeyPatch.context() as patch, eagerly():
+            patch.setattr(training.export, "write_all", lambda model, samples, output: {})
+            return training.train(folder, output, SHORT, report)
+
+    return train
 
 
 @pytest.fixture(scope="module")
-def whole(folder, tmp_path_factory):
-    """The scores of a training of :data:`SHORT`, and copies of its folder as it was before each file was written."""
+def whole(train, tmp_path_factory):
+    """The card of a training of :data:`SHORT`, and copies of its folder: as it was before each file was written, and
+    after two epochs, as ``killed``.
+    """
     output, before = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("before")
-    with pytest.MonkeyPatch.context() as patch, kept_before_writes(output, before):
-        patch.setattr(training.export, "write_all", lambda model, samples, output: {})
-        return scores(training.train(folder, output, SHORT, report=[].append)), before
+
+    def look(line):
+        if "2/3" in line:
+            shutil.copytree(output, before / "killed")
+
+    with kept_before_writes(output, before):
+        return train(output, look), before
 
 
 def scores(card):
@@ -65,41 +74,33 @@ def test_a_tiny_folder_is_learnt(trained):
     assert card["best"]["val_accuracy"] > 0.8  # guessing gives 0.33
 
 
-def test_killed_and_resumed_is_as_if_never_killed(pictures, arguments, trained, tmp_path, capsys, eager):
-    output = tmp_path / "모델"
-    command = ["train", str(pictures), "--output", str(output), *arguments]
-    process = subprocess.Popen(
-        [*without_graphs("image_classifier"), *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("[전체] 2/6"):
-            process.send_signal(signal.SIGKILL)  # no chance to tidy up
-            break
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+def test_killed_and_resumed_is_as_if_never_killed(train, whole, pictures, capsys):
+    """A kill leaves the files as they were at that moment, without a chance to tidy up."""
+    card, before = whole
+    output, told = before / "killed", []
     state = json.loads((output / "state.json").read_text(encoding="utf-8"))
-    assert 2 <= len(state["history"]) < 6
-    for entry in (state["history"][-1], training.best(state["history"])):
-        keras.models.load_model(output / "checkpoints" / entry["file"])
+    assert len(state["history"]) == 2
+    for name in {entry["file"] for entry in (state["history"][-1], training.best(state["history"]))}:
+        keras.models.load_model(output / "checkpoints" / name)
     assert main(["predict", str(output), str(pictures)]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
 
-    assert main(command) == 0
-    assert f"마친 에포크: {len(state['history'])}" in capsys.readouterr().out
-    assert {path.name for path in output.iterdir()} == FINISHED
-    resumed, whole = storage.read_card(output), storage.read_card(trained)
-    assert resumed["history"][: len(state["history"])] == state["history"]
-    np.testing.assert_allclose(scores(resumed), scores(whole), rtol=1e-3, atol=1e-3)
-    assert resumed["split"] == whole["split"]
+    training.check_output(output, SHORT)
+    resumed = train(output, told.append)
+    assert "마친 에포크: 2" in told[0] and len(told) == 2
+    assert [path.name for path in output.iterdir()] == ["model.json"]
+    assert resumed["history"][:2] == state["history"]
+    np.testing.assert_allclose(scores(resumed), scores(card), rtol=1e-3, atol=1e-3)
+    assert resumed["split"] == card["split"]
 
 
-@pytest.mark.parametrize("moment", ["epoch-0002.keras", "state.json", "model.json"])
-def test_stopped_in_the_middle_of_a_write(train, whole, moment, eager):
-    expected, before = whole
+@pytest.mark.parametrize("moment", ["epoch-0003.keras", "state.json", "model.json"])
+def test_stopped_in_the_middle_of_a_write(train, whole, moment):
+    card, before = whole
     output = before / moment
     training.check_output(output, SHORT)
     assert not (output / "model.json").exists()
-    np.testing.assert_allclose(scores(train(output)), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(scores(train(output, [].append)), scores(card), rtol=1e-3, atol=1e-3)
     assert [path.name for path in output.iterdir()] == ["model.json"]
 
 
@@ -186,8 +187,14 @@ def test_stages_of_efficientnet():
     np.testing.assert_allclose(models.deployable(model)(picture), wanted, atol=1e-5)
 
 
-def test_stages_of_lite0():
-    model = models.build(Settings("lite0", pretrained=False, side=32), 3)
+@pytest.fixture(scope="module")
+def lite0():
+    """A classifier with the weights of Lite0 where they are. What a test changes of it no other looks at."""
+    return models.build(Settings("lite0", pretrained.available("efficientnet_lite0"), side=32), 3)
+
+
+def test_stages_of_lite0(lite0):
+    model = lite0
     head, fine = models.stages(Settings("lite0", side=32))
     models.prepare(model, head, 1)
     assert len(model.trainable_weights) == 2
@@ -201,9 +208,9 @@ def test_stages_of_lite0():
     }
 
 
-def test_lite0_takes_the_weights_and_the_pixels_as_they_are():
+def test_lite0_takes_the_weights_and_the_pixels_as_they_are(lite0):
     nbval_needs.need("efficientnet_lite0")
-    ours = models.build(Settings("lite0", side=32), 3).get_layer("backbone")
+    ours = lite0.get_layer("backbone")
     picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     wanted = pretrained.efficientnet_lite0(include_top=False, input_shape=(32, 32, 3))(picture)
     np.testing.assert_array_equal(ours(picture), wanted)

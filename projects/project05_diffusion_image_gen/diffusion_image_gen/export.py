@@ -21,7 +21,6 @@ class Drawing(tf.Module):
 
     def __init__(self, painter: Painter, wish: Wish):
         super().__init__()
-        self.model = painter.model  # Its weights are stored with it.
         ids = tf.TensorSpec((None,), tf.int32)
         rows, step = tf.constant(plan(wish.sampler, wish.steps)), painter.steps[True]
 
@@ -75,14 +74,15 @@ def export(painter: Painter, output: Path, wish: Wish) -> None:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StudyError(f"{output}에 다른 것이 있으니 비우거나 --output으로 다른 폴더를 주세요.")
-    drawing = Drawing(painter, wish)
-    # Given as functions, they would be traced twice.
+    drawing, kept = Drawing(painter, wish), tf.Module()
+    kept.weights = [weight.value for weight in painter.model.weights]
     signatures = {"serving_default": drawing.draw, "classes": drawing.classes}
     signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     part = output.with_name(f".part-{output.name}")
     try:
         with quiet_stderr(), _silent():
-            tf.saved_model.save(drawing, str(part), signatures)
+            # Signatures and weights alone: functions of the module that is saved would be traced once more.
+            tf.saved_model.save(kept, str(part), signatures)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

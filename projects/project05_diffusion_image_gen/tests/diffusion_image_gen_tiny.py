@@ -1,6 +1,7 @@
-"""A network with one layer of each kind that the UNet has, where training is tested and not the network."""
+"""A network with one layer of each kind that the UNet has, where what is done with it is tested and not the network."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_study.models import unet
@@ -21,4 +22,12 @@ class Tiny(keras.Model):
 
     def call(self, x, time, label):
         embedding = self.time(unet.time_embedding(time, self.width)) + self.label(label)
-        return self.leave(tf.nn.silu(self.norm(self.enter(x) + embedding[:, None, None])))
+        return self.leave(tf.nn.silu(self.norm(self.enter(x)) + embedding[:, None, None]))
+
+
+def roughen(model):
+    """Return a network after its weights have become random and none of them zero."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
+    return model

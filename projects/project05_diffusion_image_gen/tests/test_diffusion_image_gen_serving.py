@@ -4,11 +4,9 @@ import base64
 import io
 import json
 import re
-import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,10 +16,10 @@ from PIL import Image
 from diffusion_image_gen import serving
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Wish
-from project_servers import ask, check_full_queue, check_leaving, events, served
+from project_servers import ask, check_full_queue, check_leaving, events
+from project_servers_apart import served
 from tf_study import pictures as files
 
-PROJECT = Path(__file__).resolve().parents[1]
 ASKED = {"class": "나", "seed": 5, "sampler": "ddim", "steps": 4, "guidance": 2}
 
 
@@ -89,10 +87,9 @@ def test_who_leaves_takes_the_drawing_along(painter):
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The port of the command ``serve`` with the course's model. uvicorn ends as SIGTERM would have ended it."""
-    how = {"end": signal.SIGTERM, "status": -signal.SIGTERM, "seconds": 30, "ending": 60}
-    with served(PROJECT, "diffusion_image_gen", **how) as port:
+def server(tmp_path_factory):
+    """The port of the command ``serve`` with the course's model, which ends on Ctrl+C."""
+    with served("diffusion_image_gen", tmp_path_factory.mktemp("서버"), seconds=30) as port:
         yield port
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from diffusion_image_gen_apart import HOW, train
-from diffusion_image_gen_tiny import Tiny
+from diffusion_image_gen_tiny import Tiny, roughen
 from PIL import Image
 
 from diffusion_image_gen import pictures, storage, training
@@ -108,9 +108,7 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_32(data, monkeypatch):
     """But for the time: in bfloat16 999 would be 1000."""
     trainer = training.Trainer(data, Settings(side=8, widths=(8,), batch=8, mixed=True))
     model, average = trainer.model, trainer.average
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.normal(float("gamma" in weight.path), 0.15, weight.shape))
+    roughen(model)
     average.set_weights(model.get_weights())
     embed, seen = model.embed, []
     monkeypatch.setattr(model, "embed", lambda time, label: seen.append(time.dtype) or embed(time, label))

@@ -21,7 +21,6 @@ class Drawing(tf.Module):
 
     def __init__(self, animator: Animator, wish: Wish):
         super().__init__()
-        self.networks = [animator.model, animator.autoencoder]  # Their weights are stored with it.
         channels = animator.autoencoder.channels
         picture = (animator.side, animator.side, channels)
         clip = tf.TensorSpec((ROWS, animator.frames, *picture), tf.float32)
@@ -80,17 +79,18 @@ def export(animator: Animator, output: Path, wish: Wish) -> None:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StudyError(f"{output}에 다른 것이 있으니 비우거나 --output으로 다른 폴더를 주세요.")
-    drawing = Drawing(animator, wish)
+    drawing, kept = Drawing(animator, wish), tf.Module()
+    kept.weights = [weight.value for weight in animator.model.weights + animator.autoencoder.weights]
     part = output.with_name(f".part-{output.name}")
     logger = tf.get_logger()
     before = logger.level
     logger.setLevel("ERROR")  # It would report the temporary folder.
     signatures = {"serving_default": drawing.draw, "animate": drawing.animate, "names": drawing.names}
-    # Given as functions, they would be traced twice.
     signatures = {name: function.get_concrete_function() for name, function in signatures.items()}
     try:
         with quiet_stderr():
-            tf.saved_model.save(drawing, str(part), signatures)
+            # Signatures and weights alone: functions of the module that is saved would be traced once more.
+            tf.saved_model.save(kept, str(part), signatures)
         part.replace(output)
     except (OSError, tf.errors.OpError) as error:
         raise StudyError(

@@ -51,7 +51,7 @@ def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path):
         "--output",
         output,
         "--count",
-        8,
+        4,
         "--steps",
         2,
         "--sweep",
@@ -64,7 +64,7 @@ def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path):
     status, out, err = run(*command)
     assert (status, err) == (0, "")
     for word in (
-        "영상 8편, 해법 euler 2스텝, 가이던스 2",
+        "영상 4편, 해법 euler 2스텝, 가이던스 2",
         "프레임을 섞은 진짜",
         "첫 프레임을 주고 생성",
         "adams",
@@ -83,7 +83,7 @@ def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path):
         "13",
     }
     with Image.open(output / "clips.png") as sheet, Image.open(output / "steps.png") as figure:
-        assert sheet.size == (3 * (9 * 17 + 1), 3 * (24 * 17 + 1)) and figure.width > 500
+        assert sheet.size == (3 * (9 * 17 + 1), 3 * (12 * 17 + 1)) and figure.width > 500
     asked = ["--class", "3", "7", "--direction", "오른쪽 위", "--steps", 2]
     status, out, err = run("sample", "--output", tmp_path / "a.gif", *asked)
     assert (status, err) == (0, "") and "영상 2편, 9프레임" in out

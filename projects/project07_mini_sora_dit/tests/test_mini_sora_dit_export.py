@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from mini_sora_dit_apart import HOW, draw
+from mini_sora_dit_tiny import TinyAutoencoder
 
 from mini_sora_dit import export
+from mini_sora_dit.sampling import Animator
 from mini_sora_dit.settings import Wish
 from tf_study import workers
 from tf_study.errors import StudyError
+
+
+@pytest.fixture(scope="module")
+def animator(animator):
+    """The session's transformer, and an autoencoder of a layer each way."""
+    return Animator(animator.model, TinyAutoencoder(4, 2, 1), animator.classes, animator.directions)
 
 
 def test_the_saved_model_is_sample(animator, tmp_path):

@@ -4,11 +4,9 @@ import base64
 import io
 import json
 import re
-import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -19,10 +17,10 @@ from mini_sora_dit import serving
 from mini_sora_dit.__main__ import main
 from mini_sora_dit.sampling import Moment
 from mini_sora_dit.settings import Wish
-from project_servers import ask, check_full_queue, check_leaving, events, served
+from project_servers import ask, check_full_queue, check_leaving, events
+from project_servers_apart import served
 from tf_study import pictures as files
 
-PROJECT = Path(__file__).resolve().parents[1]
 ASKED = {"class": "나", "direction": "왼쪽 아래", "frames": 9, "seed": 5, "steps": 4, "guidance": 2}
 
 
@@ -124,10 +122,9 @@ def test_who_leaves_takes_the_drawing_along(animator):
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The port of the command ``serve`` with the course's model. uvicorn ends as SIGTERM would have ended it."""
-    how = {"end": signal.SIGTERM, "status": -signal.SIGTERM, "seconds": 60, "ending": 120}
-    with served(PROJECT, "mini_sora_dit", **how) as port:
+def server(tmp_path_factory):
+    """The port of the command ``serve`` with the course's model, which ends on Ctrl+C."""
+    with served("mini_sora_dit", tmp_path_factory.mktemp("서버"), seconds=60) as port:
         yield port
 
 

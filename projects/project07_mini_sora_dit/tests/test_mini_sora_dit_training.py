@@ -15,7 +15,7 @@ from PIL import Image
 
 from mini_sora_dit import clips, storage, training
 from mini_sora_dit.__main__ import main
-from mini_sora_dit.settings import Settings
+from mini_sora_dit.settings import Settings, Wish
 from tf_study import model_folder, workers
 from tf_study.errors import StudyError
 
@@ -158,7 +158,9 @@ def test_two_devices_learn_what_one_learns(folder, arguments, trained, tmp_path)
             assert max(np.abs(a[key] - b[key]).max() for key in a.files) < 0.02, name
 
 
-def test_digits_are_judged_while_the_network_learns(tmp_path, capsys):
+def test_digits_are_judged_while_the_network_learns(tmp_path, capsys, monkeypatch, eager):
+    monkeypatch.setattr(training, "SEEN", 8)
+    monkeypatch.setattr(training, "SHEET", Wish("euler", 2, 2.0))
     sizes = ["--width", "12", "--depth", "1", "--heads", "2", "--batch", "4", "--steps", "2"]
     command = ["train", "mnist", "--output", str(tmp_path), "--autoencoder-steps", "0", *sizes]
     assert main(command) == 0
