@@ -94,14 +94,16 @@ class Network:
     def __init__(self, model: keras.Model, vocabulary: Vocabulary, limit: int):
         self.numbers, self.limit = vocabulary.numbers(), limit
         shape = tf.TensorSpec((None, None), tf.int32)
-        self._run = tf.function(
-            lambda rows: tf.nn.softmax(model(rows, training=False)), input_signature=[shape]
-        )
+        self._run = tf.function(lambda rows: model(rows, training=False), input_signature=[shape])
         self._topics = model.output_shape[-1]
 
     def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return float32 (N, topics), see :class:`Classifier`. Texts of similar lengths are padded together."""
+        """Return float32 (N, topics), see :class:`Classifier`."""
         rows = [[self.numbers.get(word, UNKNOWN) for word in row[: self.limit]] for row in morphemes]
+        return tf.nn.softmax(self.logits(rows)).numpy()
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """Return float32 (N, topics) for rows of numbers. Texts of similar lengths are padded together."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         answers = np.zeros((len(rows), self._topics), np.float32)
         for start in range(0, len(rows), TOGETHER):
