@@ -81,7 +81,7 @@ def train(
         done = ", ".join(f"{storage.KINDS[kind]} {len(history)}에포크" for kind, history in histories.items())
         report(f"중단한 학습을 잇습니다. 마친 것: {done}")
     else:
-        storage.write_vocabulary(output, vocabulary, survey.counts)
+        storage.write_vocabulary(output, vocabulary.words, survey.counts)
     found, scores = baseline.train(
         survey.texts["train"], survey.texts["validation"], len(survey.classes), settings.features
     )

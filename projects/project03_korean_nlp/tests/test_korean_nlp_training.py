@@ -124,10 +124,10 @@ def test_nothing_is_given_up_for_data_that_cannot_be_learnt_from(
     assert "주제가 1개뿐이니" in capsys.readouterr().err and (output / model_folder.CARD).exists()
 
 
-def test_a_loss_that_is_no_number(prepared, tmp_path, eager):
+def test_a_loss_that_is_no_number(few, tmp_path, eager):
     wild = settings.Settings(rate=1e30, epochs=2, batch=16)
     with pytest.raises(StudyError, match="손실이 수가 아니게 되었으니 --rate를 줄이고"):
-        training.train(prepared["train"], tmp_path, wild, report=[].append)
+        training.train(few, tmp_path, wild, report=[].append)
     assert not (tmp_path / model_folder.CARD).exists()
 
 
