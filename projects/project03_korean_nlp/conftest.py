@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from korean_nlp import cleaning, morphemes, records, steps
+from korean_nlp import cleaning, morphemes, pool, records, steps
 
 WORDS = {
     "경제": "금리 주가 환율 은행 수출 물가 예산 증시",
@@ -20,6 +20,35 @@ ARGUMENTS = ("--epochs", "3", "--batch", "16", "--rate", "0.01", "--validation",
 def kiwi():
     """The analyser, started once."""
     return morphemes.Tagger("kiwi")
+
+
+class Here:
+    """Stands in for ``pool.Workers``: does every task in this process."""
+
+    cpu = 0.0
+
+    def __init__(self, count, make, argument, lock):
+        self.made = make(argument)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        pass
+
+    def ready(self):
+        pass
+
+    def run(self, work, tasks):
+        for task in tasks:
+            yield from work(self.made, task)
+
+
+@pytest.fixture
+def here(kiwi, monkeypatch):
+    """Let ``prepare`` analyse in this process: another one would start an analyser of its own, in seconds."""
+    monkeypatch.setattr(morphemes, "Tagger", lambda name: kiwi)
+    monkeypatch.setattr(pool, "Workers", Here)
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,12 @@ def export(folder: Path, forms: Collection[str]) -> dict:
     network = load(folder, card)
     words = Tokens(tokens.Inside(folder, network.about))
     _replace(folder / storage.TOKENS, lambda path: _save(words, path))
-    for form in forms:
-        if form == "saved_model":
-            _replace(folder / form, lambda path: _save_served(Served(network, words), path))
-        else:
-            content = to_tflite(network, half=form == "float16")
+    if "saved_model" in forms:
+        _replace(folder / "saved_model", lambda path: _save_served(Served(network, words), path))
+    if small := [form for form in forms if form != "saved_model"]:
+        graph = to_graph(network)
+        for form in small:
+            content = to_tflite(network, graph, half=form == "float16")
             cli.write(folder / f"{form}.tflite", lambda path, content=content: path.write_bytes(content))
     model_folder.write_card(folder, card, files(folder))
     return storage.read_card(folder)
@@ -135,18 +136,24 @@ class Tokens(tf.Module):
         return {"tokenize": self.tokenize}
 
 
-def to_tflite(network: Network, half: bool) -> bytes:
+def to_graph(network: Network):
+    """Return what both sizes for TFLite are made of: a graph, int32 (B, T) → float32 (B, 2)."""
+    function = tf.function(lambda ids: {"logits": network(ids)}, input_signature=[IDS], autograph=False)
+    return function.get_concrete_function()
+
+
+def to_tflite(network: Network, graph, half: bool) -> bytes:
     """Convert a network, int32 (B, T) → float32 (B, 2), both sizes free at run time.
 
     Args:
+        graph: of :func:`to_graph`.
         half: store the weights as 16-bit floats; else as 8-bit whole numbers, with activations quantized as they come.
     """
     kept = (
         tf.Module()
     )  # The variables alone: with the layers the converter would save Keras's own functions, too.
     kept.weights = network.weights
-    function = tf.function(lambda ids: {"logits": network(ids)}, input_signature=[IDS], autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], kept)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], kept)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if half:
         converter.target_spec.supported_types = [tf.float16]

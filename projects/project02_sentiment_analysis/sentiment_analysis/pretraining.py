@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sentiment_analysis import encoders, tokens
+from sentiment_analysis import tokens
 from sentiment_analysis.encoders import TOKENIZER, Description, Network, Start
 from sentiment_analysis.settings import Settings
-from tf_study import data, model_folder
+from tf_study import data, model_folder, optimizers
 from tf_study.data import fetch
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -121,15 +121,12 @@ def mask_tokens(ids: np.ndarray, pieces: int, random: np.random.Generator) -> tu
 
 def pretrain(network: Network, rows: list[np.ndarray], steps: int, seed: int) -> tuple[float, float]:
     """Teach the encoder to guess hidden pieces; return the mean loss of the first and the last tenth of the steps."""
-    encoders.library()
-    import tf_keras
-
     pieces = network.about.config["vocab_size"]
     counts = np.bincount(np.concatenate(rows), minlength=pieces) + 1.0
     bias = tf.Variable(np.log(counts / counts.sum()).astype("float32"))  # The frequencies need not be learnt.
     transform = tf.Variable(tf.eye(SIZES["hidden_size"]))
     variables = [*network.weights[:-2], bias, transform]
-    optimizer = tf_keras.optimizers.Adam(beta_2=0.98, global_clipnorm=1.0)
+    optimizer = optimizers.Adam(beta_2=0.98)
     optimizer.build(variables)
     table = network.main.embeddings.weight
 
@@ -144,7 +141,8 @@ def pretrain(network: Network, rows: list[np.ndarray], steps: int, seed: int) ->
             loss = tf.reduce_mean(
                 tf.nn.sparse_softmax_cross_entropy_with_logits(tf.boolean_mask(ids, chosen), logits)
             )
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
+        optimizer.apply([tf.convert_to_tensor(one) for one in gradients], variables)
         return loss
 
     random, losses = np.random.default_rng(seed), []

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from sentiment_analysis import dataset, encoders, pretraining, settings, storage, tokens
 from sentiment_analysis.dataset import Parts
 from sentiment_analysis.settings import CLASSES, Settings
-from tf_study import cli, model_folder
+from tf_study import cli, model_folder, optimizers
 from tf_study.environment import seed_everything
 from tf_study.errors import StudyError
 
@@ -226,17 +226,15 @@ class Training:
         self.stage = -1
 
     def prepare(self, stage: int) -> None:
-        """Begin a stage with the best weights so far and a new optimizer, unless it has been resumed."""
-        if self.stage != stage:
+        """Begin a stage with the best weights so far and a new optimizer, unless it, or a later one, has been resumed."""
+        if self.stage < stage:
             model_folder.assign(self.variables, self.best)
             self._enter(stage)
 
     def _enter(self, stage: int) -> None:
-        import tf_keras
-
         self.stage = stage
         learning = self.variables if stage else self.variables[-2:]
-        self.optimizer = tf_keras.optimizers.Adam(global_clipnorm=1.0)
+        self.optimizer = optimizers.Adam()
         self.optimizer.build(learning)
         network, blocks, whole = self.network, self.chosen.blocks, self.known.whole
 
@@ -267,8 +265,10 @@ class Training:
             with tf.GradientTape() as tape:
                 found = logits(given, mask, seed)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, found))
-            gradients = tape.gradient(loss, learning)
-            self.optimizer.apply_gradients(zip(gradients, learning, strict=True))
+            gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, learning), 1.0)
+            self.optimizer.apply(
+                [tf.convert_to_tensor(one) for one in gradients], learning
+            )  # not rows of a table
             return loss
 
         self._step, self._logits = step, tf.function(logits, input_signature=[kind, mask], autograph=False)

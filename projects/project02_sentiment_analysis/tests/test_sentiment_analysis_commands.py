@@ -90,7 +90,7 @@ def test_predict_says_what_is_wrong(run, exported, int8, trained, tmp_path, monk
         assert status == 1 and sentence in err and out == ""
 
 
-def test_train_tells_what_is_in_the_data(run, tsv, tmp_path):
+def test_train_tells_what_is_in_the_data(run, tsv, tmp_path, eager):
     options = ("--epochs", 1, 1, "--pretraining", 0, "--blocks", 0, "--tokens", 16)
     status, out, err = run("train", "--data", tsv, "--output", tmp_path / "모델", *options)
     assert status == 0 and "건너뛴 것: 5개" in err and "칸이 2개이니 3개로" in err

@@ -1,25 +1,23 @@
 """What is exported takes strings, answers as the network does, stands alone, and says when it is damaged."""
 
-import json
 import shutil
-import subprocess
 import sys
 import threading
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
+from sentiment_analysis_apart import HOW, answer
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from sentiment_analysis import dataset, export, model, storage, tokens
 from sentiment_analysis.settings import FORMS
+from tf_study import workers
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 ODD = ["", "   ", "ㅋㅋ😀", "中国어 100%", "가" * 3000, "a b\tc\nd", "‘따옴표’…", "뷁뙑"]
 
 
@@ -143,19 +141,12 @@ def test_slopes_are_derivatives_and_add_up(loaded, texts):
         loaded["int8"].slopes(text, points)
 
 
-def test_it_loads_without_transformers(exported):
-    program = (
-        "import sys; from pathlib import Path; from sentiment_analysis import model\n"
-        "for form in ('saved_model', 'int8'):\n"
-        "    print(model.load(Path(sys.argv[1]), form).logits(['정말 재미있어요'])[0].tolist())\n"
-        "print([name for name in ('transformers', 'tf_keras', 'torch') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, exported], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
-    served, whole, absent = done.stdout.splitlines()
-    assert absent == "[]" and done.stderr == ""
-    np.testing.assert_allclose(json.loads(served), json.loads(whole), atol=0.5)
+def test_it_loads_without_transformers(exported, tmp_path):
+    forms, complaints = ["saved_model", "int8"], tmp_path / "불평.txt"
+    how = {"folder": str(exported), "forms": forms, "text": "정말 재미있어요", "complaints": str(complaints)}
+    (((served, whole), known),) = workers.run(answer, 1, **HOW, **how)
+    assert known == [] and complaints.read_text(encoding="utf-8") == ""
+    np.testing.assert_allclose(served, whole, atol=0.5)
 
 
 def test_without_tensorflow_text_the_other_tokenizer_serves(exported, loaded, texts, monkeypatch):

@@ -1,25 +1,21 @@
 """Training: what each stage may change, how it stops, and that nothing is lost when it is killed."""
 
 import json
-import os
-import signal
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from sentiment_analysis_apart import HOW, train_until_killed
 
-from project_commands import kept_before_writes, without_graphs
+from project_commands import kept_before_writes
 from sentiment_analysis import dataset, pretraining, storage, tokens, training
 from sentiment_analysis.__main__ import main
 from sentiment_analysis.encoders import Description, Network
 from sentiment_analysis.settings import Settings, default
-from tf_study import model_folder
+from tf_study import model_folder, workers
 from tf_study.checks.eager import eagerly
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 FINISHED = {"model.json", "tokenizer.json", "weights.npz"}
 TINY = Settings(labels=40, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
 OPTIONS = ["--data", "embedded", "--labels", "40", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
@@ -67,28 +63,16 @@ def test_reviews_are_learnt(trained):
 def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys, eager):
     output = tmp_path / "모델"
     command = ["train", "--output", str(output), *OPTIONS]
-    alone = {name: value for name, value in os.environ.items() if name != "USE_TORCH"}
-    process = subprocess.Popen(
-        [*without_graphs("sentiment_analysis"), *command],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=alone,
-    )
-    for line in process.stdout:
-        if line.startswith("[미세 조정] 1/2"):
-            process.send_signal(signal.SIGKILL)  # no chance to tidy up
-            break
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    with pytest.raises(StudyError, match="신호 9로"):
+        workers.run(train_until_killed, 1, **HOW, arguments=command)
     state = model_folder.read_about(output / "state.npz")
-    assert 1 <= len(state["history"]) < 3 and (output / pretraining.FILE).exists()
+    assert len(state["history"]) == 2 and (output / pretraining.FILE).exists()
     assert main(["predict", str(output), "글"]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
 
     assert main(command) == 0
     told = capsys.readouterr().out
-    assert f"마친 에포크: {len(state['history'])}" in told and "[머리]" not in told
+    assert "마친 에포크: 2" in told and "[머리]" not in told and "[미세 조정] 1/2" not in told
     assert {path.name for path in output.iterdir()} == FINISHED
     assert storage.read_card(output)["history"] == whole[1]["history"] and same(output, whole[0])
 

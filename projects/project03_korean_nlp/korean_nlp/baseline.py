@@ -35,7 +35,7 @@ class Baseline:
         self._vectorizer.idf_ = idf
 
     def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return float32 (N, topics), see :class:`models.Classifier`. Morphemes are not looked at."""
+        """Return float32 (N, topics), see :class:`storage.Classifier`. Morphemes are not looked at."""
         if not len(texts):
             return np.zeros((0, len(self.bias)), np.float32)
         scores = self._vectorizer.transform(map(clean, texts)) @ self.weights.T + self.bias

@@ -1,4 +1,4 @@
-"""From the TFRecord shards that ``prepare`` wrote to padded batches of numbers, as a stream in every epoch.
+"""From the TFRecord shards that ``prepare`` wrote to padded batches of numbers.
 
 Which records are held out for validation follows from their ids, so that it does not change with their order, their
 shards or the number of machines that prepared them.
@@ -7,7 +7,6 @@ shards or the number of machines that prepared them.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,7 @@ PAD, UNKNOWN, FIRST = (
 FEATURES = {name: tf.io.FixedLenFeature((), tf.string) for name in ("id", "text", "date", "label")}
 FEATURES["morphemes"] = tf.io.RaggedFeature(tf.string)
 BLOCK = 512  # records that are parsed at once
-SHUFFLED = 20_000  # records among which the next one is drawn
-OPEN = 4  # shards that are read in turn
+CHUNK = 16  # batches of texts that are sorted by length together
 SLOTS = 10_000  # the share of what is held out is rounded to a part of so many
 
 
@@ -41,10 +39,6 @@ class Vocabulary:
     def numbers(self) -> dict[str, int]:
         """Return morpheme → number."""
         return {word: number for number, word in enumerate(self.words, FIRST)}
-
-    def table(self) -> tf.lookup.StaticHashTable:
-        """Return the same as a table for :mod:`tf.data`."""
-        return _table(self.words, FIRST, UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -66,6 +60,14 @@ class Survey:
         """Return the most frequent morphemes, the first in the alphabet of equals."""
         order = sorted(self.counts, key=lambda word: (-self.counts[word].sum(), word))
         return Vocabulary(tuple(order[:most]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The texts of one part in the order of the shards: the numbers of each, and the labels int64 (N,)."""
+
+    numbers: list[list[int]]
+    labels: np.ndarray
 
 
 def pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -122,7 +124,8 @@ def survey(files: Sequence[Path], settings: Settings) -> Survey:
 
 def read(files: Sequence[Path], settings: Settings) -> Iterator[tuple[dict, bool]]:
     """Yield every record, as ``prepare`` got it, and whether it is held out for validation."""
-    for block in _shards(files).batch(BLOCK):
+    shards = tf.data.TFRecordDataset(sorted(map(str, files)), compression_type="GZIP")
+    for block in shards.batch(BLOCK):
         found = tf.io.parse_example(block, FEATURES)
         held_out = is_held_out(found["id"], settings).numpy()
         columns = {
@@ -135,85 +138,44 @@ def read(files: Sequence[Path], settings: Settings) -> Iterator[tuple[dict, bool
             yield {name: column[place] for name, column in columns.items()}, bool(held)
 
 
-def batches(
-    files: Sequence[Path],
-    vocabulary: Vocabulary,
-    classes: Sequence[str],
-    settings: Settings,
-    held_out: bool,
-    order: tuple[int, ...] | None = None,
-) -> tf.data.Dataset:
-    """Return batches of one part: numbers int32 (B, T) padded with 0, and labels int64 (B,).
+def encode(
+    files: Sequence[Path], vocabulary: Vocabulary, classes: Sequence[str], settings: Settings
+) -> dict[str, Rows]:
+    """Read all records once more and return part ("train", "validation") → its texts with a topic, as numbers.
 
-    Texts of similar lengths share a batch. No more than :data:`SHUFFLED` records are in memory.
+    They stay in memory, where :func:`survey` already has the texts.
+    """
+    numbers, topics = vocabulary.numbers(), {name: place for place, name in enumerate(classes)}
+    found: dict[str, list[tuple[list[int], int]]] = {"train": [], "validation": []}
+    for record, held_out in read(files, settings):
+        if record["label"]:
+            row = [numbers.get(word, UNKNOWN) for word in record["morphemes"][: settings.limit]]
+            found["validation" if held_out else "train"].append((row, topics[record["label"]]))
+    return {
+        part: Rows([row for row, _ in pairs], np.array([label for _, label in pairs], np.int64))
+        for part, pairs in found.items()
+    }
+
+
+def batches(rows: Rows, size: int, order: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches that take every text once: numbers int32 (B, T) padded with 0, and labels int64 (B,).
+
+    The texts of a batch are about as long, so that little is padding.
 
     Args:
-        files: the shards.
-        held_out: of the two parts, that for validation.
-        order: seeds of a random order; ``None`` keeps that of the shards.
+        size: of a batch; the last ones of a chunk may be smaller.
+        order: seeds of the random order.
     """
-    encode = _encoder(vocabulary, tuple(classes), settings, held_out)
-    rows = _shards(files, order).batch(BLOCK).map(encode).unbatch().map(_filled)
-    if order is not None:
-        rows = rows.shuffle(SHUFFLED, seed=int(_generator(order).integers(2**31)))
-    bounds = _bounds(settings.limit)
-    return rows.bucket_by_sequence_length(
-        lambda numbers, label: tf.size(numbers),
-        bucket_boundaries=bounds,
-        bucket_batch_sizes=[settings.batch] * (len(bounds) + 1),
-    ).prefetch(2)
-
-
-@lru_cache(2)  # Each epoch has batches of its own; the graph is made once for all.
-def _encoder(vocabulary: Vocabulary, classes: tuple[str, ...], settings: Settings, held_out: bool):
-    """Return a graph: serialised records (N,) → the numbers of those of one part, ragged int32, and their labels."""
-    words, topics = vocabulary.table(), _table(classes, 0, -1)
-
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
-    def encode(block):
-        found = tf.io.parse_example(block, FEATURES)
-        labels = topics.lookup(found["label"])
-        kept = (labels >= 0) & (is_held_out(found["id"], settings) == held_out)
-        numbers = tf.ragged.map_flat_values(words.lookup, found["morphemes"])[:, : settings.limit]
-        return tf.cast(tf.ragged.boolean_mask(numbers, kept), tf.int32), tf.boolean_mask(labels, kept)
-
-    return encode
-
-
-@tf.function(input_signature=[tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int64)], autograph=False)
-def _filled(numbers, label):
-    """Return one text's numbers, an unknown morpheme's if there is none, and its label."""
-    lacking = tf.cast(tf.equal(tf.size(numbers), 0), tf.int32)
-    return tf.pad(numbers, [[0, lacking]], constant_values=UNKNOWN), label
+    random = np.random.default_rng(order)
+    places, found = random.permutation(len(rows.numbers)), []
+    for first in range(0, len(places), CHUNK * size):
+        chunk = sorted(places[first : first + CHUNK * size], key=lambda place: len(rows.numbers[place]))
+        found += [chunk[start : start + size] for start in range(0, len(chunk), size)]
+    for number in random.permutation(len(found)):
+        yield pad([rows.numbers[place] for place in found[number]]), rows.labels[found[number]]
 
 
 def is_held_out(ids: tf.Tensor, settings: Settings) -> tf.Tensor:
     """Say of ids, strings (N,), whether they belong to the validation part, bool (N,)."""
     slots = tf.strings.to_hash_bucket_strong(ids, SLOTS, key=[settings.seed, 0])
     return slots < round(settings.validation * SLOTS)
-
-
-def _shards(files: Sequence[Path], order: tuple[int, ...] | None = None) -> tf.data.Dataset:
-    """Return the serialised records of gzipped shards, in their order or some of them in turn."""
-    names = sorted(map(str, files))
-    if order is None:
-        return tf.data.TFRecordDataset(names, compression_type="GZIP")
-    names = tf.data.Dataset.from_tensor_slices(_generator(order).permutation(names).astype(str))
-    return names.interleave(
-        lambda name: tf.data.TFRecordDataset(name, compression_type="GZIP"), cycle_length=OPEN
-    )
-
-
-def _generator(order: tuple[int, ...]) -> np.random.Generator:
-    return np.random.default_rng(order)
-
-
-def _bounds(limit: int) -> list[int]:
-    """Return the lengths at which another kind of batch begins: 9, 17, 33, ..., below the limit."""
-    return [1 + 2**power for power in range(3, limit.bit_length()) if 2**power < limit]
-
-
-def _table(names: Sequence[str], first: int, other: int) -> tf.lookup.StaticHashTable:
-    numbers = tf.range(first, first + len(names), dtype=tf.int64)
-    entries = tf.lookup.KeyValueTensorInitializer(tf.constant(list(names), tf.string), numbers)
-    return tf.lookup.StaticHashTable(entries, other)

@@ -5,7 +5,6 @@ there, as beyond the end of a text, and never takes its maximum from them.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import keras
 import numpy as np
@@ -17,18 +16,6 @@ from korean_nlp.dataset import PAD, UNKNOWN, Vocabulary, pad
 NETWORKS = {"cnn": "CNN", "lstm": "Bi-LSTM"}
 WIDTHS = (1, 2, 3)  # morphemes that a filter of the CNN looks at
 TOGETHER = 256  # texts that are classified at once
-
-
-class Classifier(Protocol):
-    """What tells the topic of texts."""
-
-    def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return float32 (N, topics); each row sums to 1.
-
-        Args:
-            texts: as they were given.
-            morphemes: of each.
-        """
 
 
 @keras.saving.register_keras_serializable("korean_nlp")
@@ -95,13 +82,17 @@ class Network:
         self.numbers, self.limit = vocabulary.numbers(), limit
         shape = tf.TensorSpec((None, None), tf.int32)
         self._run = tf.function(
-            lambda rows: tf.nn.softmax(model(rows, training=False)), input_signature=[shape]
+            lambda rows: model(rows, training=False), input_signature=[shape], autograph=False
         )
         self._topics = model.output_shape[-1]
 
     def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return float32 (N, topics), see :class:`Classifier`. Texts of similar lengths are padded together."""
+        """Return float32 (N, topics), see :class:`storage.Classifier`."""
         rows = [[self.numbers.get(word, UNKNOWN) for word in row[: self.limit]] for row in morphemes]
+        return tf.nn.softmax(self.logits(rows)).numpy()
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """Return float32 (N, topics) for rows of numbers. Texts of similar lengths are padded together."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         answers = np.zeros((len(rows), self._topics), np.float32)
         for start in range(0, len(rows), TOGETHER):

@@ -17,7 +17,7 @@ import numpy as np
 
 from korean_nlp import reading, storage
 from korean_nlp.cleaning import clean
-from korean_nlp.models import Classifier
+from korean_nlp.storage import Classifier
 from tf_study import cli
 from tf_study.errors import StudyError
 

@@ -1,12 +1,13 @@
 """A finished model's folder: the baseline, two networks, their vocabulary, and the card that describes them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from korean_nlp import baseline, cleaning, models, morphemes
-from korean_nlp.dataset import Vocabulary
+from korean_nlp import baseline, cleaning, morphemes
 from tf_study import cli, model_folder
 from tf_study.errors import StudyError
 
@@ -21,10 +22,22 @@ EVALUATION = "evaluation.json"
 KEYS = {"classes": list, "settings": dict, "data": dict, "models": dict, "best": str, "files": dict}
 
 
-def write_vocabulary(folder: Path, vocabulary: Vocabulary, counts: dict[str, np.ndarray]) -> None:
+class Classifier(Protocol):
+    """What tells the topic of texts."""
+
+    def probabilities(self, texts: Sequence[str], morphemes: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return float32 (N, topics); each row sums to 1.
+
+        Args:
+            texts: as they were given.
+            morphemes: of each.
+        """
+
+
+def write_vocabulary(folder: Path, words: Sequence[str], counts: dict[str, np.ndarray]) -> None:
     """Write the morphemes, and how often each topic of the training part has each."""
-    rows = [counts[word].tolist() for word in vocabulary.words]
-    text = json.dumps({"words": vocabulary.words, "counts": rows}, ensure_ascii=False)
+    rows = [counts[word].tolist() for word in words]
+    text = json.dumps({"words": words, "counts": rows}, ensure_ascii=False)
     cli.write_text(folder / VOCABULARY, text)
 
 
@@ -42,7 +55,7 @@ def read_card(folder: Path) -> dict:
     return model_folder.read_card(folder, KEYS)
 
 
-def load(folder: Path, card: dict, kind: str) -> models.Classifier:
+def load(folder: Path, card: dict, kind: str) -> Classifier:
     """Return one of the folder's models, ready to use.
 
     Raises:
@@ -50,6 +63,11 @@ def load(folder: Path, card: dict, kind: str) -> models.Classifier:
     """
     if kind == "baseline":
         return baseline.load(_checked(folder, card, "baseline.npz"))
+
+    # Only now: the baseline does not need TensorFlow, which takes seconds.
+    from korean_nlp import models
+    from korean_nlp.dataset import Vocabulary
+
     words = json.loads(_checked(folder, card, VOCABULARY).read_text(encoding="utf-8"))["words"]
     vocabulary = Vocabulary(tuple(words))
     model = models.build(kind, len(vocabulary), len(card["classes"]), card["settings"])

@@ -8,12 +8,11 @@ optimizer, the states of dropout, the best weights so far, and the reports.
 import argparse
 import json
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from korean_nlp import baseline, dataset, models, records, settings, storage
 from korean_nlp.settings import Settings
@@ -82,16 +81,19 @@ def train(
         done = ", ".join(f"{storage.KINDS[kind]} {len(history)}에포크" for kind, history in histories.items())
         report(f"중단한 학습을 잇습니다. 마친 것: {done}")
     else:
-        storage.write_vocabulary(output, vocabulary, survey.counts)
+        storage.write_vocabulary(output, vocabulary.words, survey.counts)
     found, scores = baseline.train(
         survey.texts["train"], survey.texts["validation"], len(survey.classes), settings.features
     )
     found.save(output / "baseline.npz")
     report("[TF-IDF] C마다 검증 macro-F1: " + ", ".join(f"{c} {score:.3f}" for c, score in scores.items()))
-    finished = list(histories)[:-1]
+    about = {"settings": settings.as_json(), "fingerprint": fingerprint, "histories": histories}
+    rows = dataset.encode(files, vocabulary, survey.classes, settings)
+    finished, networks = list(histories)[:-1], {}
     for kind in models.NETWORKS:
         if kind not in finished:
-            _Run(kind, files, output, survey, vocabulary, settings, fingerprint, histories).train(report)
+            run = _Run(kind, rows, output, vocabulary, len(survey.classes), settings, about)
+            networks[kind] = run.train(report)
     card = {
         "classes": list(survey.classes),
         "settings": settings.as_json(),
@@ -105,7 +107,7 @@ def train(
         "baseline": scores,
         "history": histories,
     }
-    card |= _judged(files, output, card, survey, settings)
+    card |= _judged(networks, rows["validation"], output, card, survey, settings)
     storage.write_card(output, card)
     state.unlink()
     return storage.read_card(output)
@@ -134,37 +136,29 @@ def over(history: Sequence[dict], epochs: int, patience: int) -> bool:
 class _Run:
     """One network that learns, from where the state's file says that it was."""
 
-    def __init__(self, kind, files, output, survey, vocabulary, settings, fingerprint, histories):
-        self.kind, self.output, self.settings, self.histories = kind, output, settings, histories
-        self.about = {"settings": settings.as_json(), "fingerprint": fingerprint, "histories": histories}
-        self.data = files, vocabulary, survey.classes, settings
-        self.model = models.build(kind, len(vocabulary), len(survey.classes), settings.as_json())
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
-        # With variables that are there already, Keras makes the graph of a step once and not twice.
-        self.model.compile(optimizers.Adam(settings.rate), loss, metrics=[accuracy])
-        self.model.optimizer.build(self.model.trainable_variables)
+    def __init__(self, kind, rows, output, vocabulary, topics, settings, about):
+        self.kind, self.rows, self.output, self.settings, self.about = kind, rows, output, settings, about
+        self.model = models.build(kind, len(vocabulary), topics, settings.as_json())
+        self.network = models.Network(self.model, vocabulary, settings.limit)
+        self.optimizer = optimizers.Adam(settings.rate)
+        self.optimizer.build(self.model.trainable_variables)
         self.best = self.model.get_weights()
-        if histories.get(kind):
+        if about["histories"].get(kind):
             self._load()
-        self.history = histories.setdefault(kind, [])
+        self.history = about["histories"].setdefault(kind, [])
+        kinds = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int64)]
+        self._step = tf.function(self._learn, input_signature=kinds, autograph=False)
 
     @property
     def variables(self) -> list:
         """Everything that an epoch changes, in a fixed order."""
-        return [*self.model.variables, *self.model.optimizer.variables]
+        return [*self.model.variables, *self.optimizer.variables]
 
-    def train(self, report: Report) -> None:
-        """Take the epochs that are left and write the weights of the best."""
+    def train(self, report: Report) -> models.Network:
+        """Take the epochs that are left, write the weights of the best and return the network that has them."""
         chosen, name = self.settings, storage.KINDS[self.kind]
-        held_out = dataset.batches(*self.data, held_out=True).cache()  # The survey keeps their texts, too.
         while not over(self.history, chosen.epochs, chosen.patience):
-            order = (chosen.seed, len(self.history))
-            learnt = dataset.batches(*self.data, held_out=False, order=order)
-            with warnings.catch_warnings():  # How many batches there are depends on the order.
-                warnings.filterwarnings("ignore", message="Your input ran out of data")
-                log = self.model.fit(learnt, validation_data=held_out, shuffle=False, verbose=0).history
-            entry = {key: float(values[0]) for key, values in log.items()}
+            entry = self._epoch()
             if not all(map(math.isfinite, entry.values())):
                 raise StudyError("손실이 수가 아니게 되었으니 --rate를 줄이고 --restart로 다시 학습하세요.")
             self.history.append(entry)
@@ -176,7 +170,31 @@ class _Run:
                 f"정확도 {entry['accuracy']:.3f}  검증 손실 {entry['val_loss']:.3f}  "
                 f"검증 정확도 {entry['val_accuracy']:.3f}"
             )
+        self.model.set_weights(self.best)
         model_folder.write_npz(self.output / f"{self.kind}.npz", self.best)
+        return self.network
+
+    def _epoch(self) -> dict:
+        """Learn from every text once; return what that and the validation part came to."""
+        order, told = (self.settings.seed, len(self.history)), []
+        for numbers, labels in dataset.batches(self.rows["train"], self.settings.batch, order):
+            loss, right = self._step(numbers, labels)
+            told.append((float(loss) * len(labels), float(right)))
+        loss, right = np.sum(told, axis=0) / len(self.rows["train"].labels)
+        held_out = self.rows["validation"]
+        losses, hits = _measured(held_out.labels, self.network.logits(held_out.numbers))
+        val_loss, val_accuracy = np.mean(losses), np.mean(hits)
+        found = {"loss": loss, "accuracy": right, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        return {key: float(value) for key, value in found.items()}
+
+    def _learn(self, numbers: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take one step; return the mean loss and how many texts were right."""
+        with tf.GradientTape() as tape:
+            losses, hits = _measured(labels, self.model(numbers, training=True))
+            loss = tf.reduce_mean(losses)
+        learning = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, learning), learning)
+        return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 
     def _save(self) -> None:
         values = [np.asarray(variable) for variable in self.variables]
@@ -194,15 +212,35 @@ class _Run:
             raise model_folder.damaged(path) from None
 
 
-def _judged(files, output: Path, card: dict, survey: dataset.Survey, settings: Settings) -> dict:
-    """Return what the held-out texts say of each model: scores, threshold, and which is best."""
-    held_out = [record for record, held in dataset.read(files, settings) if held and record["label"]]
-    texts, morphemes = ([record[name] for record in held_out] for name in ("text", "morphemes"))
-    labels = survey.texts["validation"][1]
+def _measured(labels, logits) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return of each text the loss, and whether it is right."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return losses, tf.argmax(logits, axis=1) == labels
+
+
+def _judged(
+    networks: dict[str, models.Network],
+    rows: dataset.Rows,
+    output: Path,
+    card: dict,
+    survey: dataset.Survey,
+    settings: Settings,
+) -> dict:
+    """Return what the held-out texts say of each model: scores, threshold, and which is best.
+
+    Args:
+        networks: those that have just been trained. The others are in the folder.
+        rows: the held-out texts as numbers.
+    """
+    texts, labels = survey.texts["validation"]
     card = card | {"files": {name: model_folder.digest(output / name) for name in storage.FILES}}
     judged = {}
     for kind in storage.KINDS:
-        answers = storage.load(output, card, kind).probabilities(texts, morphemes)
+        model = networks.get(kind) or storage.load(output, card, kind)
+        if kind == "baseline":
+            answers = model.probabilities(texts, ())
+        else:
+            answers = tf.nn.softmax(model.logits(rows.numbers)).numpy()
         guesses = answers.argmax(axis=1)
         judged[kind] = {
             "validation": {

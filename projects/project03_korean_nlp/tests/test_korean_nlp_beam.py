@@ -48,11 +48,11 @@ def sources(tmp_path):
     return [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
 
 
-def test_the_same_folder(run, beam, sources, tmp_path):
-    here, there = tmp_path / "여기", tmp_path / "빔"
+def test_the_same_folder(run, beam, sources, here, tmp_path):
+    one, there = tmp_path / "여기", tmp_path / "빔"
     more = ("--shards", 3, "--duplicates", 0.7)
     assert (
-        run("prepare", *sources, "embedded", "--part", "test", "--output", here, "--processes", 1, *more)[0]
+        run("prepare", *sources, "embedded", "--part", "test", "--output", one, "--processes", 1, *more)[0]
         == 0
     )
     status, out, err = run(
@@ -68,7 +68,7 @@ def test_the_same_folder(run, beam, sources, tmp_path):
         *more,
     )
     assert status == 0 and err == "" and "앞의 글과 비슷해 뺀 글" in out
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (here, there))
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (one, there))
     assert first == second and len(first) == 3 + 4
     found = records.read_manifest(there)
     assert found["duplicates"] > 60 and found["bad"] == 2 and found["records"] > 147

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from korean_nlp import dataset, records
 from korean_nlp.dataset import PAD, UNKNOWN, Vocabulary
@@ -37,62 +36,65 @@ def vocabulary():
     return Vocabulary(tuple(sorted({word for item in made(300) for word in item["morphemes"]})))
 
 
-def contents(files, vocabulary, held_out, order=None, settings=SETTINGS):
-    """The rows of all batches with their labels, in order, after what every batch must be was checked."""
-    rows = []
-    for numbers, labels in dataset.batches(files, vocabulary, TOPICS, settings, held_out, order):
-        numbers, labels = numbers.numpy(), labels.numpy()
-        assert numbers.dtype == np.int32 and len(numbers) == len(labels) <= settings.batch
-        lengths = (numbers != PAD).sum(axis=1)
-        assert lengths.max() == numbers.shape[1] and lengths.min() >= 1
-        if lengths.max() > 8:  # Texts of other lengths are in other batches.
-            assert lengths.min() > 8 and lengths.max() < 2 * (lengths.min() - 1) + 2
-        for row, length, label in zip(numbers, lengths, labels, strict=True):
-            assert (row[:length] != PAD).all()
-            rows.append((tuple(row[:length].tolist()), int(label)))
-    return rows
+def as_pairs(rows, labels):
+    """Rows of numbers with their labels, that can be counted."""
+    return Counter((tuple(row), int(label)) for row, label in zip(rows, labels, strict=True))
 
 
 def wanted(vocabulary, held_out, limit=64):
     ids = np.array([item["id"] for item in made(300)])
     mask = dataset.is_held_out(ids, SETTINGS).numpy() == held_out
-    numbers = vocabulary.numbers()
-    return Counter(
-        (
-            tuple(numbers[word] for word in item["morphemes"][:limit]) or (UNKNOWN,),
-            TOPICS.index(item["label"]),
-        )
-        for item, mine in zip(made(300), mask, strict=True)
-        if mine
-    )
+    numbers, mine = vocabulary.numbers(), [item for item, kept in zip(made(300), mask, strict=True) if kept]
+    rows = ([numbers[word] for word in item["morphemes"][:limit]] for item in mine)
+    return as_pairs(rows, [TOPICS.index(item["label"]) for item in mine])
 
 
-@pytest.mark.parametrize("order", [None, (0, 1)])
-def test_every_record_once_and_in_its_part(files, vocabulary, order):
-    sizes = []
-    for held_out in (False, True):
-        rows = contents(files, vocabulary, held_out, order)
-        assert Counter(rows) == wanted(vocabulary, held_out)
-        sizes.append(len(rows))
+@pytest.fixture(scope="module")
+def encoded(files, vocabulary):
+    return dataset.encode(files, vocabulary, TOPICS, SETTINGS)
+
+
+def test_every_record_once_and_in_its_part(encoded, vocabulary):
+    for held_out, part in enumerate(("train", "validation")):
+        rows = encoded[part]
+        assert as_pairs(rows.numbers, rows.labels) == wanted(vocabulary, bool(held_out))
+    sizes = [len(rows.labels) for rows in encoded.values()]
     assert sum(sizes) == 300 and 50 < sizes[1] < 100
 
 
-def test_the_order_follows_from_the_seeds(files, vocabulary):
-    first, again, other, stored = (
-        contents(files, vocabulary, False, order) for order in ((0, 1), (0, 1), (0, 2), None)
+def test_batches_take_every_text_once_beside_others_as_long(encoded):
+    rows, found, spread = encoded["train"], [], []
+    for numbers, labels in dataset.batches(rows, 16, (0, 1)):
+        assert numbers.dtype == np.int32 and len(numbers) == len(labels) <= 16
+        lengths = (numbers != PAD).sum(axis=1)
+        assert lengths.max() == numbers.shape[1] and lengths.min() >= 1
+        for row, length, label in zip(numbers, lengths, labels, strict=True):
+            assert (row[:length] != PAD).all()
+            found.append((tuple(row[:length].tolist()), int(label)))
+        spread.append(np.ptp(lengths))
+    filled = (row or [UNKNOWN] for row in rows.numbers)
+    assert Counter(found) == as_pairs(filled, rows.labels)
+    assert max(spread) < 8 and np.ptp([len(row) for row in rows.numbers]) == 40
+
+
+def test_the_order_follows_from_the_seeds(encoded):
+    first, again, other = (
+        [labels.tolist() for _, labels in dataset.batches(encoded["train"], 16, order)]
+        for order in ((0, 1), (0, 1), (0, 2))
     )
-    assert first == again and first != other and first != stored
+    assert first == again and first != other
+    assert encoded["train"].labels.tolist() not in (sum(first, []), sum(other, []))
 
 
 def test_long_texts_are_cut(files, vocabulary):
-    cut = replace(SETTINGS, limit=10)
-    rows = contents(files, vocabulary, False, settings=cut)
-    assert Counter(rows) == wanted(vocabulary, False, limit=10) and max(len(row) for row, _ in rows) == 10
+    rows = dataset.encode(files, vocabulary, TOPICS, replace(SETTINGS, limit=10))["train"]
+    assert as_pairs(rows.numbers, rows.labels) == wanted(vocabulary, False, limit=10)
+    assert max(map(len, rows.numbers)) == 10
 
 
 def test_an_unknown_morpheme_has_its_number(files):
-    rows = contents(files, Vocabulary(("0-0/X",)), False)
-    assert {number for row, _ in rows for number in row} <= {UNKNOWN, dataset.FIRST}
+    rows = dataset.encode(files, Vocabulary(("0-0/X",)), TOPICS, SETTINGS)["train"]
+    assert {number for row in rows.numbers for number in row} <= {UNKNOWN, dataset.FIRST}
 
 
 def test_the_parts_do_not_depend_on_the_shards(save_records, files, tmp_path):
@@ -129,8 +131,6 @@ def test_vocabulary_takes_the_frequent_ones():
     survey = dataset.Survey(TOPICS, {}, counts, 0, {})
     assert survey.vocabulary(3).words == ("다", "가", "나")
     assert survey.vocabulary(3).numbers() == {"다": 2, "가": 3, "나": 4} and len(survey.vocabulary(9)) == 6
-    table = survey.vocabulary(3).table()
-    assert table.lookup(tf.constant(["다", "나", "라"])).numpy().tolist() == [2, 4, UNKNOWN]
 
 
 def test_pad():
@@ -155,7 +155,10 @@ def test_a_topic_that_is_held_out_whole_and_records_without_topic(save_records, 
     folder = save_records(
         tmp_path / "b", [item | {"label": "" if n < 9 else item["label"]} for n, item in enumerate(made(60))]
     )
-    assert dataset.survey(records.paths(folder, records.read_manifest(folder)), SETTINGS).unlabelled == 9
+    files = records.paths(folder, records.read_manifest(folder))
+    assert dataset.survey(files, SETTINGS).unlabelled == 9
+    encoded = dataset.encode(files, Vocabulary(()), TOPICS, SETTINGS)
+    assert sum(len(rows.labels) for rows in encoded.values()) == 60 - 9
 
 
 def test_settings(monkeypatch):

@@ -128,7 +128,7 @@ def memory():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="메모리를 /proc에서 읽습니다.")
 def test_memory_is_constant_with_a_real_network(trained):
-    """If anything kept the lines, or their answers, 40 MB would be added after the first fifth of 8,000 lines."""
+    """If anything kept the lines, or their answers, 40 MB would be added after the first fifth of 4,000 lines."""
     card = storage.read_card(trained)
     network = storage.load(trained, card, "lstm")
     random, words = np.random.default_rng(0), [word.partition("/")[0] for word in card["classes"]]
@@ -142,7 +142,7 @@ def test_memory_is_constant_with_a_real_network(trained):
         def readline(self, limit=-1):
             self.left -= 1
             text = " ".join(random.choice(words, random.integers(1, 20))) + "가" * 500
-            return b"" if self.left < 0 else jsonl({"text": text, "more": "나" * 3000})
+            return b"" if self.left < 0 else jsonl({"text": text, "more": "나" * 6500})
 
     class Counted(io.RawIOBase):
         """Forgets what is written, and notes the memory."""
@@ -159,9 +159,9 @@ def test_memory_is_constant_with_a_real_network(trained):
 
     output = Counted()
     blocks = prediction.classify(
-        prediction.read(Endless(8_000), True), network, tag, card["classes"], 0.5, 250
+        prediction.read(Endless(4_000), True), network, tag, card["classes"], 0.5, 250
     )
-    assert prediction.write(blocks, output) == (8_000, 0)
+    assert prediction.write(blocks, output) == (4_000, 0)
     warm = output.sizes[len(output.sizes) // 5]
     assert output.total > 80e6 and output.sizes[-1] - warm < 20e6
 

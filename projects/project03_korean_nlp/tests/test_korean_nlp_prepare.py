@@ -100,7 +100,7 @@ def test_nothing_is_lost(prepared, messy):
     }  # fmt: skip
 
 
-def test_a_finished_folder_is_kept(run, prepared, tmp_path):
+def test_a_finished_folder_is_kept(run, prepared, here, tmp_path):
     output = prepared[0]
     before = contents(output)
     status, out, err = run("prepare", "embedded", "--output", output)
@@ -119,11 +119,11 @@ def test_a_finished_folder_is_kept(run, prepared, tmp_path):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A file of 1,500 different texts."""
+    """A file of 1,000 different texts."""
     texts = [text for part in data.topics_ko() for text in part[0]]
     path = tmp_path_factory.mktemp("많음") / "글.txt"
     lines = (
-        f"{texts[n % len(texts)]} {texts[(7 * n + n // len(texts)) % len(texts)]} {n}" for n in range(1500)
+        f"{texts[n % len(texts)]} {texts[(7 * n + n // len(texts)) % len(texts)]} {n}" for n in range(1000)
     )
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -162,7 +162,8 @@ def alive(group):
     return True
 
 
-def test_killed_and_gone_on_with(run, many, tmp_path):
+def test_killed_and_gone_on_with(run, many, here, tmp_path):
+    """The program, with an analysing process of its own, is killed; what has to be done besides is done here."""
     whole, output = tmp_path / "온전", tmp_path / "끊김"
     assert run(*arguments(many, whole))[0] == 0
     process = begin(*arguments(many, output))
@@ -186,7 +187,7 @@ def test_killed_and_gone_on_with(run, many, tmp_path):
     same = [path for path in kept if path.stat().st_mtime_ns == kept[path]]
     assert len(same) == noted - 1
     identities = [record["id"] for record in records.read(output)]
-    assert len(identities) == len(set(identities)) == 1500
+    assert len(identities) == len(set(identities)) == 1000
 
 
 def test_interrupted(many, tmp_path):
@@ -198,7 +199,7 @@ def test_interrupted(many, tmp_path):
     wait_for(lambda: not alive(process.pid))
 
 
-def test_comparison(run, monkeypatch):
+def test_comparison(run, here, monkeypatch):
     monkeypatch.setattr(morphemes, "ANALYSERS", {"kiwi": morphemes.ANALYSERS["kiwi"]})
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("물가가 올랐다\n비가 온다\n".encode())))
     status, out, err = run("prepare", "-", "--compare", 2)

@@ -2,20 +2,15 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from korean_nlp_apart import HOW, train_until_killed
 
 from korean_nlp import models, records, settings, storage, training
 from korean_nlp.__main__ import main
-from tf_study import model_folder
+from tf_study import model_folder, workers
 from tf_study.errors import StudyError
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 def arrays(path):
@@ -51,21 +46,22 @@ def test_the_vocabulary_counts_by_topic(trained, items):
     )
 
 
-def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def few(items, save_records, tmp_path_factory):
+    """A folder of 60 texts, of which two networks learn something in moments."""
+    return save_records(tmp_path_factory.mktemp("적은 글") / "글", items["train"][:60])
+
+
+def test_killed_and_resumed_is_as_if_never_killed(few, tmp_path, capsys, eager):
     """Killed in the second network, when the first is finished."""
-    output = tmp_path / "모델"
-    command = ["train", str(prepared["train"]), "--output", str(output), *arguments]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "korean_nlp", *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("[Bi-LSTM] 1/3"):
-            process.send_signal(signal.SIGKILL)  # no chance to tidy up
-            break
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
+    whole, output = tmp_path / "온전", tmp_path / "모델"
+    options = ["--epochs", "2", "--batch", "16", "--rate", "0.01", "--validation", "0.25"]
+    assert main(["train", str(few), "--output", str(whole), *options]) == 0
+    command = ["train", str(few), "--output", str(output), *options]
+    with pytest.raises(StudyError, match="신호 9로"):
+        workers.run(train_until_killed, 1, **HOW, arguments=command, last="lstm")
     histories = model_folder.read_about(output / model_folder.STATE)["histories"]
-    assert list(histories) == ["cnn", "lstm"] and 1 <= len(histories["lstm"]) < 3
+    assert {kind: len(history) for kind, history in histories.items()} == {"cnn": 2, "lstm": 1}
     assert main(["predict", str(output)]) == 1
     assert "학습이 끝나지 않았으니" in capsys.readouterr().err
     assert main([*command, "--seed", "1"]) == 1
@@ -73,17 +69,17 @@ def test_killed_and_resumed_is_as_if_never_killed(prepared, arguments, trained, 
     first = (output / "cnn.npz").read_bytes()
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert f"마친 것: CNN 3에포크, Bi-LSTM {len(histories['lstm'])}에포크" in out and "[CNN]" not in out
+    assert "마친 것: CNN 2에포크, Bi-LSTM 1에포크" in out and "[CNN]" not in out
     assert (output / "cnn.npz").read_bytes() == first
-    assert (output / storage.VOCABULARY).read_bytes() == (trained / storage.VOCABULARY).read_bytes()
+    assert (output / storage.VOCABULARY).read_bytes() == (whole / storage.VOCABULARY).read_bytes()
     # Sums of float32 are rounded otherwise in another process, where arrays are aligned otherwise. What is forgotten
     # shows far above it: without the optimizer's state the weights differ by the learning rate, 0.01.
     for kind in storage.KINDS:
-        whole, resumed = arrays(trained / f"{kind}.npz"), arrays(output / f"{kind}.npz")
-        assert set(whole) == set(resumed)
-        for key, value in whole.items():
+        wanted, resumed = arrays(whole / f"{kind}.npz"), arrays(output / f"{kind}.npz")
+        assert set(wanted) == set(resumed)
+        for key, value in wanted.items():
             np.testing.assert_allclose(resumed[key], value, rtol=0, atol=1e-3, err_msg=f"{kind} {key}")
-    one, other = storage.read_card(trained), storage.read_card(output)
+    one, other = storage.read_card(whole), storage.read_card(output)
     for kind in models.NETWORKS:
         pairs = zip(one["history"][kind], other["history"][kind], strict=True)
         assert all(mine == pytest.approx(theirs, abs=1e-3) for mine, theirs in pairs)
@@ -128,10 +124,10 @@ def test_nothing_is_given_up_for_data_that_cannot_be_learnt_from(
     assert "주제가 1개뿐이니" in capsys.readouterr().err and (output / model_folder.CARD).exists()
 
 
-def test_a_loss_that_is_no_number(prepared, tmp_path, eager):
+def test_a_loss_that_is_no_number(few, tmp_path, eager):
     wild = settings.Settings(rate=1e30, epochs=2, batch=16)
     with pytest.raises(StudyError, match="손실이 수가 아니게 되었으니 --rate를 줄이고"):
-        training.train(prepared["train"], tmp_path, wild, report=[].append)
+        training.train(few, tmp_path, wild, report=[].append)
     assert not (tmp_path / model_folder.CARD).exists()
 
 
