@@ -4,6 +4,7 @@ import tf_study  # noqa: F401  isort: skip
 
 from collections import deque
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ from scipy import linalg
 from tf_study import data, diffusion
 from tf_study.data import store
 from tf_study.errors import StudyError
-from tf_study.models.unet import UNet
+from tf_study.models.unet import EPSILON, GROUPS, UNet, norm
 
 MEAN, STD = 0.7, 0.5  # of the Gaussian data whose best guess is known
 
@@ -84,6 +85,17 @@ def test_guidance_of_one_is_the_label_and_of_zero_none(eager):
     np.testing.assert_allclose(velocity(0, labels), none, atol=1e-5)
     np.testing.assert_allclose(velocity(3, labels), none + 3 * (label - none), atol=1e-5)
     assert np.abs(label - none).max() > 1e-3
+
+
+def test_the_group_norm_is_that_of_keras():
+    random = np.random.default_rng(0)
+    x = random.normal(3, 2, (2, 5, 4, 24)).astype(np.float32)
+    weights = list(random.normal(size=(2, 24)))
+    layers = [norm(24), keras.layers.GroupNormalization(GROUPS, epsilon=EPSILON)]
+    layers[1].build(x.shape)
+    for layer in layers:
+        layer.set_weights(weights)
+    np.testing.assert_allclose(*(layer(x) for layer in layers), atol=1e-5)
 
 
 def test_frechet_distance():

@@ -8,6 +8,7 @@ matching, Lipman et al. 2022, arXiv:2210.02747). The network predicts the veloci
 Pictures are float32 (B, H, W, 1) from -1 (black) to 1. Label ``CLASSES`` stands for none.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -59,9 +60,10 @@ def guided(model: keras.Model, labels: np.ndarray, guidance: float = 1.0) -> Pre
 
     def velocity(x, t):
         time = tf.fill(len(labels), tf.constant(TIME_SCALE * t, tf.float32))
+        forward = compiled(model, x.shape[1])
         if guidance == 1:
-            return _forward(model, x, time, labels)
-        both = _forward(model, tf.concat([x, x], 0), tf.concat([time, time], 0), tf.concat([labels, none], 0))
+            return forward(x, time, labels)
+        both = forward(tf.concat([x, x], 0), tf.concat([time, time], 0), tf.concat([labels, none], 0))
         with_label, without = tf.split(both, 2)
         return without + guidance * (with_label - without)
 
@@ -72,9 +74,13 @@ def guided(model: keras.Model, labels: np.ndarray, guidance: float = 1.0) -> Pre
     return predict
 
 
-@tf.function
-def _forward(model, x, time, label):
-    return model(x, time=time, label=label)
+@functools.lru_cache(maxsize=4)
+def compiled(model: keras.Model, side: int = SIDE) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return the network, (x, time, label) → x, as one graph for any number of pictures of this side."""
+    numbers, labels = tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)
+    signature = tf.TensorSpec([None, side, side, model.image_channels]), numbers, labels
+    forward = lambda x, time, label: model(x, time=time, label=label)  # noqa: E731
+    return tf.function(forward, autograph=False, input_signature=signature)
 
 
 def start(count: int, side: int = SIDE, channels: int = 1, seed: int = 0) -> tf.Tensor:

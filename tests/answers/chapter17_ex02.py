@@ -572,7 +572,7 @@ def sample_backwards(model, x, labels, times, w):
 # -- train ---------------------------------------------------------------------------------------------
 
 
-def _train(model, latents, labels, steps, batch, seed, loss=_loss, rate=0.1, frozen=(), shuffle=False, peak=6e-3,
+def _train(model, latents, labels, steps, batch, seed, loss=_loss, rate=0.1, frozen=(), shuffle=False, peak=8e-3,
            up=False, apply=True, count=None, last=False):  # fmt: skip
     latents, labels = tf.constant(latents), tf.constant(labels)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -613,7 +613,7 @@ def train_on_pipeline(model, latents, labels, steps, batch, seed):
         .repeat()
         .batch(batch)
     )
-    optimizer = optimizers.AdamW(2e-3, weight_decay=1e-4)
+    optimizer = optimizers.AdamW(3e-3, weight_decay=1e-4)
     optimizer.build(model.trainable_variables)  # Else the step would be traced twice.
 
     @tf.function

@@ -34,10 +34,10 @@ EPS = 1e-6
 CLIPS, EULER, GUIDANCE = 20, 4, 2.0  # that are drawn with the shipped weights
 ACCURACY, DIRECTION = 0.9, 0.95  # of them; guessing gives 0.1 and 0.25
 POOL, HELD, STEPS, BATCH, RATE = 1000, 300, 300, 32, 0.1  # of the training that is judged
-# Squared error on clips that were held out: 2.02 before training, 1.25 to 1.31 after (three seeds, two right answers),
-# 1.39 after half of the steps, 1.42 to 1.79 with a rate that is too low or too high; 1.44 without attention, 1.51 with
+# Squared error on clips that were held out: 2.02 before training, 1.30 to 1.37 after (three seeds, three right answers),
+# 1.41 after half of the steps, 1.47 to 2.00 with a rate that is too low or too high; 1.47 without attention, 1.51 with
 # gamma for 1 + gamma, 2.02 with the gate on all of x.
-TARGET = 1.36
+TARGET = 1.4
 
 
 # -- the block -----------------------------------------------------------------------------------------
@@ -795,10 +795,10 @@ def _level(labels) -> np.ndarray:
 
 
 class Small(VideoDiT):
-    """One block for latents (3, 2, 2, 16); the first frame is never given."""
+    """One block, half as wide as those shipped, for latents (3, 2, 2, 16); the first frame is never given."""
 
     def __init__(self):
-        super().__init__(grid=(3, 2, 2), latent=16, depth=1)
+        super().__init__(grid=(3, 2, 2), latent=16, width=48, depth=1)
 
     def call(self, x, time, labels):
         return super().call(

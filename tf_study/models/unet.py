@@ -39,11 +39,35 @@ def conv(inputs: int, outputs: int, size: int = 3, **options) -> keras.layers.Co
     return layer
 
 
-def norm(channels: int) -> keras.layers.GroupNormalization:
+class GroupNorm(keras.layers.GroupNormalization):
+    """Keras' layer for pictures (B, H, W, C), at half its price: means over places, then over a group by a matrix."""
+
+    def build(self, shape):
+        super().build(shape)
+        size = shape[-1] // self.groups
+        together = np.kron(np.eye(self.groups), np.ones((size, size)))  # (C, C), 1 within a group
+        self.average = (together / size).astype(np.float32)
+
+    def _mean(self, x):
+        return (tf.reduce_mean(x, (1, 2)) @ self.average)[:, None, None]  # (B, 1, 1, C), equal within a group
+
+    def call(self, x):
+        x = tf.cast(x, tf.float32)
+        x -= self._mean(x)
+        gain = tf.math.rsqrt(self._mean(x * x) + self.epsilon) * tf.cast(self.gamma, tf.float32)
+        return tf.cast(x * gain + tf.cast(self.beta, tf.float32), self.compute_dtype)
+
+
+def norm(channels: int) -> GroupNorm:
     """Return a built group normalisation over the last axis."""
-    layer = keras.layers.GroupNormalization(GROUPS, epsilon=EPSILON)
+    layer = GroupNorm(GROUPS, epsilon=EPSILON)
     layer.build((None, None, None, channels))
     return layer
+
+
+def silu(x: tf.Tensor) -> tf.Tensor:
+    """Return ``x * sigmoid(x)``: as ``tf.nn.silu``, whose gradient of its own makes ten operations more in a graph."""
+    return x * tf.sigmoid(x)
 
 
 class ResBlock(keras.layers.Layer):
@@ -59,9 +83,9 @@ class ResBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x, embedding):
-        h = self.conv1(tf.nn.silu(self.norm1(x)))
-        scale, shift = tf.split(self.embed(tf.nn.silu(embedding))[:, None, None], 2, -1)  # (B, 1, 1, outputs)
-        h = self.conv2(tf.nn.silu(self.norm2(h) * (1 + scale) + shift))
+        h = self.conv1(silu(self.norm1(x)))
+        scale, shift = tf.split(self.embed(silu(embedding))[:, None, None], 2, -1)  # (B, 1, 1, outputs)
+        h = self.conv2(silu(self.norm2(h) * (1 + scale) + shift))
         return h + (x if self.skip is None else self.skip(x))
 
 
@@ -152,7 +176,7 @@ class UNet(keras.Model):
     def embed(self, time, label):
         """Time (B,) on the scale 0 ... 1000 and label (B,) → embedding (B, E)."""
         h = time_embedding(time, self.channels[0])
-        return self.time2(tf.nn.silu(self.time1(h))) + self.label(label)
+        return self.time2(silu(self.time1(h))) + self.label(label)
 
     def encode(self, x, embedding):
         """Return the coarsest features before the middle, and the features that wait for the way up."""
@@ -177,7 +201,7 @@ class UNet(keras.Model):
             h = block(tf.concat([h, skips.pop()], -1), embedding=embedding)
             if index % 2 and index // 2 < len(self.double):
                 h = self.double[index // 2](h)
-        return self.leave(tf.nn.silu(self.norm(h)))
+        return self.leave(silu(self.norm(h)))
 
     def call(self, x, time, label):
         """x (B, H, W, image_channels), time (B,) on the scale 0 ... 1000, label (B,) → as x."""
