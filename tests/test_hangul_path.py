@@ -14,6 +14,7 @@ import pytest
 from tf_study import curriculum
 
 PRACTICE = "chapter13_genai_diffusion/practice/ex01_ddpm_forward_reverse.ipynb"  # without TensorFlow
+COPIED = (PRACTICE, PRACTICE.replace("/ex", "/solutions/ex"), curriculum.notebooks()[0].path)
 CELLS = (
     "import tf_study\nfrom tf_study import data, korean\ndata.topics_ko()[1][1].shape",
     "print(korean.tagger('Hannanum').morphs('아버지가 방에'))",
@@ -31,7 +32,8 @@ def course(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", course / ".venv"], check=True)
     (packages,) = course.glob(".venv/lib/python*/site-packages")
     (packages / "course.pth").write_text("\n".join([*site.getsitepackages(), str(course)]), encoding="utf-8")
-    run(course, "-c", "from tf_study import study; assert not study.prepare().left")
+    code = "import sys\nfrom pathlib import Path\nfrom tf_study import study\n"
+    run(course, "-c", f"{code}assert not study.prepare(paths=[*map(Path, sys.argv[1:])]).left", *COPIED)
     return course
 
 
