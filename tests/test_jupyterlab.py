@@ -20,6 +20,7 @@ from tf_study import curriculum, notebooks
 @pytest.fixture
 def lab(tmp_path):
     """Start JupyterLab on one small notebook; yield the process, its address and the notebook's path."""
+    pytest.importorskip("playwright", reason="playwright는 make practice가 설치합니다.")  # which page needs
     environment = dict(os.environ)
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         environment[name] = str(tmp_path / name)
