@@ -371,7 +371,7 @@ def test_table_and_examples(capsys, tmp_path, monkeypatch):
         path = catalog.show(name, tmp_path)
         assert path == tmp_path / f"{name}.png" and path.stat().st_size > 10_000
     with pytest.raises(StudyError, match="세요.$"):
-        catalog.show("mnist", tmp_path / "nowhere")
+        catalog.show("flowers", tmp_path / "nowhere")
     with pytest.raises(StudyError, match="세요.$"):
         catalog.show("svhn", tmp_path)
     monkeypatch.setenv("TF_STUDY_PROFILE", "full")

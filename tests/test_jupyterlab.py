@@ -12,37 +12,27 @@ import time
 import urllib.request
 
 import pytest
+from ipykernel import kernelspec
 
 from tf_study import curriculum, notebooks
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """Start JupyterLab on one small notebook; yield its address and the notebook's path."""
+    """Start JupyterLab on one small notebook; yield the process, its address and the notebook's path."""
+    pytest.importorskip("playwright", reason="playwright는 make practice가 설치합니다.")  # which page needs
     environment = dict(os.environ)
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         environment[name] = str(tmp_path / name)
     environment["JUPYTER_PATH"] = str(tmp_path / "kernel" / "share" / "jupyter")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ipykernel",
-            "install",
-            "--prefix",
-            str(tmp_path / "kernel"),
-            "--name",
-            "tf_study",
-        ]
-        + ["--display-name", "Python (tf_study)"],
-        check=True,
-        capture_output=True,
+    kernelspec.install(
+        prefix=str(tmp_path / "kernel"), kernel_name="tf_study", display_name="Python (tf_study)"
     )
     first = notebooks.read(curriculum.ROOT / curriculum.notebooks()[0].path)
-    setup = next(cell for cell in first.cells if cell.cell_type == "code")
-    first.cells = [setup]
-    setup.source += '\nimport tensorflow as tf\nprint("실행됨", tf.reduce_sum(tf.range(5)).numpy())'
-    setup.outputs = []
+    cell = next(cell for cell in first.cells if cell.cell_type == "code")
+    cell.source = 'import tf_study\n\nprint("실행됨", tf_study.__name__)'
+    cell.outputs = []
+    first.cells = [cell]
     folder = tmp_path / "홍길동" / "공부 폴더"  # as in the home of many learners
     notebooks.write(first, folder / "first.ipynb")
     with socket.socket() as probe:
@@ -55,25 +45,28 @@ def lab(tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{address}/api/status", timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None, "JupyterLab이 시작되지 않았습니다."
-                time.sleep(0.1)
-        yield address, folder / "first.ipynb"
+        yield server, f"http://127.0.0.1:{port}", folder / "first.ipynb"
     finally:
         server.terminate()
         server.wait(20)
 
 
-def test_jupyterlab_finds_the_kernel_and_runs_a_cell(page, lab):
+def wait(server, address):
+    """Wait until JupyterLab answers."""
+    for _ in range(600):
+        try:
+            return urllib.request.urlopen(f"{address}/api/status", timeout=1).close()
+        except OSError:
+            assert server.poll() is None, "JupyterLab이 시작되지 않았습니다."
+            time.sleep(0.1)
+
+
+def test_jupyterlab_finds_the_kernel_and_runs_a_cell(lab, page):
     from playwright.sync_api import expect
 
-    address, path = lab
+    server, address, path = lab  # It starts while the browser does.
+    wait(server, address)
     with urllib.request.urlopen(f"{address}/api/kernelspecs") as reply:
         assert json.load(reply)["kernelspecs"]["tf_study"]["spec"]["display_name"] == "Python (tf_study)"
     page.goto(f"{address}/lab/tree/{path.name}?reset")
@@ -83,7 +76,7 @@ def test_jupyterlab_finds_the_kernel_and_runs_a_cell(page, lab):
     expect(idle).to_be_visible(timeout=60_000)  # a cell run before the kernel is connected is dropped
     page.locator(".jp-CodeCell .jp-Editor").first.click()
     page.keyboard.press("Shift+Enter")
-    output = page.locator(".jp-OutputArea-output", has_text="실행됨 10")
+    output = page.locator(".jp-OutputArea-output", has_text="실행됨 tf_study")
     expect(output).to_be_visible(timeout=90_000)
     if picture := os.environ.get("TF_STUDY_SCREENSHOT"):
         page.screenshot(path=picture)

@@ -203,6 +203,7 @@ def test_study_makes_the_copy_and_opens_it(copy, monkeypatch, capsys):
     for path in notebooks.all_paths():
         assert "solutions" in path.parts or f"study/{path}" in out
     assert out.count("[깨진 파일]") == 1 and "⬜" in out
+    monkeypatch.setattr(notebooks, "all_paths", lambda: [Path(first), Path(practices[0])])
     with pytest.raises(SystemExit):
         main.main(["study"])
     out = capsys.readouterr().out
@@ -213,8 +214,9 @@ def test_study_without_a_screen_runs_the_first_lecture(copy, monkeypatch, capsys
     ran = []
     monkeypatch.setattr(main, "_has_screen", lambda: False)
     monkeypatch.setattr(notebooks, "run", lambda path, output: ran.append((path, output)))
-    assert main.main(["study"]) == 0
     first = curriculum.notebooks()[0].path
+    monkeypatch.setattr(notebooks, "all_paths", lambda: [Path(first)])
+    assert main.main(["study"]) == 0
     assert ran == [(main.ROOT / first, main.ROOT / "build" / first.name)]
     assert "화면이 없어" in capsys.readouterr().out
 

@@ -55,7 +55,7 @@ def create():
 
     @app.post("/slow")
     async def slow(request: Request):
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.6)
 
     @app.post("/body")
     async def body(request: Request):
@@ -411,7 +411,7 @@ def test_accepted_requests_are_finished(end):
         stack.enter_context(connect(port))  # an idle one
         busy = [start_post(port, stack) for _ in range(8)]
         process.send_signal(end)
-        time.sleep(0.5)
+        time.sleep(0.3)
         with pytest.raises(ConnectionRefusedError):
             connect(port)
         finish_posts(busy)

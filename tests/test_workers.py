@@ -170,16 +170,16 @@ def ignore_the_request(comm):
         (leave_early, r"^0번 프로세스가 먼저 끝나 2번이 받지 못했으니"),
         (
             receive_from_the_next,
-            r"^1\.5초 안에 끝나지 않아 .*\(0번은 1번을 기다림, 1번은 2번을 기다림, 2번은 0번을",
+            r"^0\.8초 안에 끝나지 않아 .*\(0번은 1번을 기다림, 1번은 2번을 기다림, 2번은 0번을",
         ),
-        (ignore_the_request, r"^1\.5초 안에 끝나지 않아 .*\(0번은 계산함, 1번은 계산함, 2번은 계산함\)"),
+        (ignore_the_request, r"^0\.8초 안에 끝나지 않아 .*\(0번은 계산함, 1번은 계산함, 2번은 계산함\)"),
     ],
 )
 def test_a_failure_is_one_sentence_and_leaves_no_process(tmp_path, what, sentence):
     workers.run(write_pid_and(lambda comm: None), 1, folder=str(tmp_path))  # Starts the server.
     started = time.monotonic()
     with pytest.raises(StudyError, match=sentence):
-        workers.run(write_pid_and(what), 3, timeout=1.5, folder=str(tmp_path))
+        workers.run(write_pid_and(what), 3, timeout=0.8, folder=str(tmp_path))
     assert time.monotonic() - started < 30
     pids = [int(path.read_text()) for path in tmp_path.iterdir()]
     assert len(pids) == 3

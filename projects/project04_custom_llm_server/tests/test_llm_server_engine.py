@@ -149,17 +149,16 @@ def test_smollm2_equals_generate(answer):
     found, _ = answer(quiet(checkpoint, cache=1024), asked)
     assert "Seoul" in tokenizer.decode(found[0][0])
     theirs = measure.torch_model(checkpoint)
-    for prompt, (tokens, finish) in zip(prompts, found, strict=True):
-        ids = torch.tensor([prompt])
-        options = dict(
-            max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=sorted(checkpoint.stops)
-        )
-        with torch.no_grad():
-            out = theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)[
-                0, len(prompt) :
-            ].tolist()
-        stopped = out[-1] in checkpoint.stops
-        assert tokens == (out[:-1] if stopped else out) and finish == ("stop" if stopped else "length")
+    width = max(map(len, prompts))
+    ids, mask = (torch.zeros(len(prompts), width, dtype=torch.long) for _ in range(2))
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :], mask[row, width - len(prompt) :] = torch.tensor(prompt), 1
+    options = dict(max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=sorted(checkpoint.stops))
+    with torch.no_grad():
+        out = theirs.generate(ids, attention_mask=mask, **options)[:, width:].tolist()
+    for row, (tokens, finish) in zip(out, found, strict=True):
+        stop = next((place for place, token in enumerate(row) if token in checkpoint.stops), None)
+        assert tokens == row[:stop] and finish == ("length" if stop is None else "stop")
 
 
 @needs_compiler

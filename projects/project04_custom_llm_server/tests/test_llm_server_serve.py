@@ -5,52 +5,29 @@ import tf_study  # noqa: F401  isort: skip
 import asyncio
 import contextlib
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 from llm_server_scripted import build, client, events, until, wish
 
+from forked_servers import started
 from llm_server import metrics
 from llm_server.__main__ import main
 from llm_server.engine.remote import Remote
 from tf_study.errors import StudyError
 
-PROJECT = Path(__file__).resolve().parents[1]
 LONG = wish(max_tokens=400, stream=True, ignore_eos=True)
 
 
 class Server:
-    """The command ``serve``; its log goes to a file. It needs no PyTorch, which the tokenizer's library would load."""
+    """A running command ``serve``. Its log is what it says on stderr."""
 
-    def __init__(self, folder, *options):
-        self.log = folder / f"{len(list(folder.iterdir()))}.log"
-        command = [sys.executable, "-m", "llm_server", "serve", "--model", "tiny", "--port", "0", *options]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
-                env=os.environ | {"USE_TORCH": "0"},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-
-    def wait(self):
-        """Wait until it says where it is."""
-        lines = []
-        while not (lines and (found := re.search(r"브라우저에서 127.0.0.1:(\d+)", lines[-1]))):
-            lines.append(self.process.stdout.readline())
-            assert lines[-1], (lines, self.log.read_text())
-        self.address = f"http://127.0.0.1:{found[1]}"
-        return self
+    def __init__(self, program):
+        self.program, self.log = program, program.err
+        self.address = f"http://127.0.0.1:{program.find(r'브라우저에서 127.0.0.1:([0-9]+)')[1]}"
 
     def state(self):
         return metrics.stats(httpx.get(f"{self.address}/metrics", timeout=30).text)
@@ -67,14 +44,11 @@ class Server:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
     """Two servers. The last tests end them, each in its own way."""
-    folder = tmp_path_factory.mktemp("기록")
-    started = [Server(folder), Server(folder)]
-    try:
-        yield [server.wait() for server in started]
-    finally:
-        for server in started:
-            server.process.kill()
-            server.process.communicate()
+    command = ["serve", "--model", "tiny", "--port", "0"]
+    needed = ["llm_server.gateway", "llm_server.engine.xla", "transformers.tokenization_utils_fast"]
+    how = {"timeout": 600, "env": {"USE_TORCH": "0"}, "imports": needed}  # The tokenizer needs no PyTorch.
+    with started(tmp_path_factory.mktemp("기록"), "llm_server", command, command, **how) as programs:
+        yield [Server(program) for program in programs]
 
 
 def post(server, body):
@@ -182,7 +156,7 @@ def test_a_server_is_killed_under_load(servers):
             ]
             tasks = [asyncio.create_task(c.post("/v1/completions", json=body)) for body in bodies]
             await until(lambda: min(place.tokens for place in made.router.places) > 0)
-            servers[1].process.kill()
+            servers[1].program.send(signal.SIGKILL)
             answers = await asyncio.gather(*tasks)
             assert {answer.status_code for answer in answers} == {200}
             broken = 0
@@ -219,7 +193,7 @@ def test_sigterm_lets_streams_finish(servers):
         ) as answer:
             lines = answer.iter_lines()
             next(lines)
-            server.process.send_signal(signal.SIGTERM)
+            server.program.send(signal.SIGTERM)
             for line in lines:
                 heard.append(line)
                 if len(heard) == 2:
@@ -228,10 +202,8 @@ def test_sigterm_lets_streams_finish(servers):
                     assert refused.status_code == 503 and refused.json()["error"]["code"] == "draining"
                     assert refused.headers["retry-after"] == "5"
     assert heard[-2:] == ["data: [DONE]", ""]
-    out, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == -signal.SIGTERM and re.search(
-        r"받은 요청 \d+개를 마치고 끝냅니다.", out
-    )
+    assert server.program.ended() == -signal.SIGTERM
+    assert server.program.find(r"받은 요청 \d+개를 마치고 끝냅니다.")
     log = [json.loads(line) for line in server.log.read_text().splitlines()]
     last = next(line for line in log if line["tokens"] == 450)
     assert (last["finish"], last["status"], last["request"]) == ("length", 200, "POST /v1/completions")

@@ -6,15 +6,16 @@ import re
 import signal
 import socket
 import threading
-from pathlib import Path
 
+import aligned_bot_apart
 import httpx
 import pytest
 import uvicorn
 
 from aligned_bot import filters
 from aligned_bot.filters import Filters, OutputFilter
-from project_servers import ask, events, leave, served
+from forked_servers import started
+from project_servers import ask, events, leave
 from tf_study import manners
 from tf_study.drawing_queue import QUEUE
 
@@ -22,7 +23,6 @@ pytest.importorskip("peft", reason="peft는 make advanced가 설치합니다.")
 
 from aligned_bot import chat, serving  # noqa: E402
 
-PROJECT = Path(__file__).resolve().parents[1]
 SAFE, HARMFUL = manners.Request("지갑", "닦는"), manners.Request("지갑", "훔치는")
 QUESTION = " ".join(SAFE.question())
 ASKED = {"question": QUESTION, "temperature": 0, "seed": 0}
@@ -169,11 +169,16 @@ def test_the_terminal_says_what_the_page_says(world, before, blocked):
 
 
 @pytest.fixture(scope="module")
-def server(world_folder, blocked):
+def server(world_folder, blocked, tmp_path_factory):
     """The port of the command ``serve`` with the world's bot. uvicorn ends as SIGTERM would have ended it."""
-    how = {"end": signal.SIGTERM, "status": -signal.SIGTERM, "seconds": 30, "ending": 60}
-    with served(PROJECT, "aligned_bot", str(world_folder), "--block", str(blocked), **how) as port:
-        yield port
+    command = ["serve", str(world_folder), "--block", str(blocked), "--port", "0"]
+    folder, how = tmp_path_factory.mktemp("말"), aligned_bot_apart.HOW
+    with started(folder, "aligned_bot", command, **how) as (program,):
+        line = program.find(r"브라우저에서 127.0.0.1:([0-9]+).*\n")
+        yield int(line[1])
+        program.send(signal.SIGTERM)
+        assert program.ended() == -signal.SIGTERM
+        assert (program.out.read_text("utf-8"), program.err.read_text("utf-8")) == (line[0], "")
 
 
 def test_words_arrive_one_by_one():

@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import aligned_bot_apart
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,10 +70,8 @@ def train_beside(comm, pairs, base, together, killed):
 def beside(pairs, world_folder, tmp_path_factory):
     """What came of :func:`train_beside`: the results and the two folders."""
     together, killed = (tmp_path_factory.mktemp(name) / "bot" for name in ("둘", "멈춤"))
-    options = dict(timeout=300, env={"USE_TF": "0", "DS_ACCELERATOR": "cpu", "WORLD_SIZE": "2"})
-    options |= dict(imports=["deepspeed"])  # else accelerate would import it in each of them
     arguments = dict(pairs=str(pairs), base=str(world_folder), together=together, killed=killed)
-    found = workers.run(train_beside, 3, **options, **arguments)
+    found = workers.run(train_beside, 3, **aligned_bot_apart.HOW, **arguments)
     return found, together, killed
 
 
