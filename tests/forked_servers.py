@@ -69,6 +69,22 @@ def started(folder: Path, package: str, *commands: list[str], **how):
     waited.result()
 
 
+@contextlib.contextmanager
+def served(folder: Path, package: str, *arguments: str, end: int, status: int, **how):
+    """Run a project's command ``serve``; yield its port. It must end without a word of complaint.
+
+    Args:
+        folder, package, how: as in :func:`started`.
+        end: the signal that ends it; status: with which it then exits.
+    """
+    with started(folder, package, ["serve", *arguments, "--port", "0"], **how) as (program,):
+        line = program.find(r"브라우저에서 127.0.0.1:([0-9]+).*\n")
+        yield int(line[1])
+        program.send(end)
+        assert program.ended() == status
+        assert (program.out.read_text("utf-8"), program.err.read_text("utf-8")) == (line[0], "")
+
+
 def _start(comm, folders, package, commands):
     """Be the parent of one program."""
     folder = folders[comm.rank]

@@ -1,13 +1,7 @@
-"""What tests of the projects' servers share: requests without a network, clients that leave, the program itself."""
+"""What tests of the projects' servers share: requests without a network, and clients that leave."""
 
 import asyncio
-import contextlib
 import json
-import re
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import httpx
 
@@ -114,31 +108,3 @@ def check_leaving(app, slow, asked, steps, seconds):
 
     asyncio.run(talk())
     assert slow.started == [1, 3] and slow.steps == 6
-
-
-@contextlib.contextmanager
-def served(folder: Path, package: str, *arguments, end: int, status: int, seconds: int, ending: int):
-    """Start a project's command ``serve``; yield its port. It must end without a word of complaint.
-
-    Args:
-        folder: of the project.
-        end: the signal that ends it; status: with which it then exits.
-        seconds: for its first answer; ending: to end.
-    """
-    command = [sys.executable, "-m", package, "serve", *arguments, "--port", "0"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        assert "브라우저에서 127.0.0.1:" in line, process.communicate()
-        port = int(re.search(r":(\d+)", line).group(1))
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health", timeout=seconds)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield port
-    finally:
-        process.send_signal(end)
-        out, err = process.communicate(timeout=ending)
-    assert (process.returncode, out, err) == (status, "", "")

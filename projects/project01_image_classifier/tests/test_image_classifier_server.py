@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
+from forked_servers import served
 from image_classifier.__main__ import main
-from project_servers import served
 
 PROJECT = Path(__file__).resolve().parents[1]
 OPENING = b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n"
@@ -25,10 +25,10 @@ DROP = """bytes => {
 
 
 @pytest.fixture(scope="module")
-def server(trained):
+def server(trained, tmp_path_factory):
     """The port of the command ``serve``, which ends on Ctrl+C."""
-    how = {"end": signal.SIGINT, "status": 0, "seconds": 30, "ending": 30}
-    with served(PROJECT, "image_classifier", str(trained), **how) as port:
+    how = {"timeout": 600, "imports": ["tensorflow"], "end": signal.SIGINT, "status": 0}
+    with served(tmp_path_factory.mktemp("말"), "image_classifier", str(trained), **how) as port:
         yield port
 
 

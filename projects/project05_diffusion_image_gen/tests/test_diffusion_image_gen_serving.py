@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -11,13 +12,14 @@ import time
 import httpx
 import numpy as np
 import pytest
+from diffusion_image_gen_apart import HOW
 from PIL import Image
 
 from diffusion_image_gen import serving
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Wish
+from forked_servers import served
 from project_servers import ask, check_full_queue, check_leaving, events
-from project_servers_apart import served
 from tf_study import pictures as files
 
 ASKED = {"class": "나", "seed": 5, "sampler": "ddim", "steps": 4, "guidance": 2}
@@ -89,7 +91,8 @@ def test_who_leaves_takes_the_drawing_along(painter):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The port of the command ``serve`` with the course's model, which ends on Ctrl+C."""
-    with served("diffusion_image_gen", tmp_path_factory.mktemp("서버"), seconds=30) as port:
+    how = HOW | {"end": signal.SIGINT, "status": 0}
+    with served(tmp_path_factory.mktemp("말"), "diffusion_image_gen", **how) as port:
         yield port
 
 

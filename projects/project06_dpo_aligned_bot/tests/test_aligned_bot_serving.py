@@ -14,7 +14,7 @@ import uvicorn
 
 from aligned_bot import filters
 from aligned_bot.filters import Filters, OutputFilter
-from forked_servers import started
+from forked_servers import served
 from project_servers import ask, events, leave
 from tf_study import manners
 from tf_study.drawing_queue import QUEUE
@@ -171,14 +171,10 @@ def test_the_terminal_says_what_the_page_says(world, before, blocked):
 @pytest.fixture(scope="module")
 def server(world_folder, blocked, tmp_path_factory):
     """The port of the command ``serve`` with the world's bot. uvicorn ends as SIGTERM would have ended it."""
-    command = ["serve", str(world_folder), "--block", str(blocked), "--port", "0"]
-    folder, how = tmp_path_factory.mktemp("말"), aligned_bot_apart.HOW
-    with started(folder, "aligned_bot", command, **how) as (program,):
-        line = program.find(r"브라우저에서 127.0.0.1:([0-9]+).*\n")
-        yield int(line[1])
-        program.send(signal.SIGTERM)
-        assert program.ended() == -signal.SIGTERM
-        assert (program.out.read_text("utf-8"), program.err.read_text("utf-8")) == (line[0], "")
+    how = aligned_bot_apart.HOW | {"end": signal.SIGTERM, "status": -signal.SIGTERM}
+    asked = [str(world_folder), "--block", str(blocked)]
+    with served(tmp_path_factory.mktemp("말"), "aligned_bot", *asked, **how) as port:
+        yield port
 
 
 def test_words_arrive_one_by_one():

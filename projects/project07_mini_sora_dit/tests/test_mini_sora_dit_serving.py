@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -11,14 +12,15 @@ import time
 import httpx
 import numpy as np
 import pytest
+from mini_sora_dit_apart import HOW
 from PIL import Image
 
+from forked_servers import served
 from mini_sora_dit import serving
 from mini_sora_dit.__main__ import main
 from mini_sora_dit.sampling import Moment
 from mini_sora_dit.settings import Wish
 from project_servers import ask, check_full_queue, check_leaving, events
-from project_servers_apart import served
 from tf_study import pictures as files
 
 ASKED = {"class": "나", "direction": "왼쪽 아래", "frames": 9, "seed": 5, "steps": 4, "guidance": 2}
@@ -124,7 +126,8 @@ def test_who_leaves_takes_the_drawing_along(animator):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The port of the command ``serve`` with the course's model, which ends on Ctrl+C."""
-    with served("mini_sora_dit", tmp_path_factory.mktemp("서버"), seconds=60) as port:
+    how = HOW | {"end": signal.SIGINT, "status": 0}
+    with served(tmp_path_factory.mktemp("말"), "mini_sora_dit", **how) as port:
         yield port
 
 
