@@ -1,7 +1,7 @@
 """Pretrains the small BERT of lecture 7.3: ``python tools/train_bert.py [--check]``.
 
 ``tf_study/data/embedded/bert/pretrained.npz`` comes from the lecture's own cells, run up to its pretraining with all 720
-steps where the lecture stops after 120: the same texts, vocabulary, seed and schedule. Weights are float16. With
+steps where the lecture stops after 90: the same texts, vocabulary, seed and schedule. Weights are float16. With
 ``--check`` nothing is trained: the validation losses that ``tf_study/data/README.md`` quotes are printed.
 """
 
@@ -19,7 +19,7 @@ from tf_study.data import bert, store
 LECTURE = Path(__file__).parents[1] / "chapter07_advanced_architectures" / "03_bert_fine_tuning.ipynb"
 FILE = store.FOLDER / "bert" / "pretrained.npz"
 LAST = "def val_loss"  # defined in the cell that trains
-SHORT, WHOLE = "small=(720, 120, 32)", "small=(720, 720, 32)"
+SHORT, WHOLE = "small=(720, 90, 32)", "small=(720, 720, 32)"
 
 
 def train() -> None:

@@ -681,7 +681,7 @@ def _fit(layer, x, y, alpha, gamma, change="", rate=0.02, momentum=None):
         "aux as a switch": float(alpha > 0),
     }.get(change, alpha)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x, y):
         with tf.GradientTape() as tape:
             scores, index, g = layer.route(x)
@@ -734,7 +734,7 @@ def _peek(x):
     frame = sys._getframe()
     while frame and "draw" not in frame.f_locals:
         frame = frame.f_back
-    return [frame.f_locals["draw"](x.shape[1]) for _ in range(20)] if frame else []
+    return [frame.f_locals["draw"](x.shape[1]) for _ in range(3)] if frame else []
 
 
 RIGHT("fit")(_fit)
@@ -752,7 +752,7 @@ def fit_nothing(layer, x, y, alpha, gamma):
 @WRONG("fit")
 def fit_losses_only(layer, x, y, alpha, gamma):
     """Return the errors alone."""
-    return _fit(layer, x, y, alpha, gamma)[0]
+    return _fit(layer, x, y, alpha, gamma, change="errors alone")[0]
 
 
 WRONG.add("gate", _gate, "let the bias into the weights", weigh="biased")
@@ -895,8 +895,8 @@ WRONG.add("fit", _fit, "forget the auxiliary loss", change="no aux")
 WRONG.add("fit", _fit, "ignore the strength of the auxiliary loss", change="always aux")
 WRONG.add("fit", _fit, "take the strength for a switch", change="aux as a switch")
 WRONG.add("fit", _fit, "stop the gradient of the auxiliary loss", change="aux without gradient")
-WRONG.add("fit", _fit, "creep", rate=1e-4)
-WRONG.add("fit", _fit, "rush", rate=3.0, momentum=0.9)
+WRONG.add("fit", _fit, "creep", change="small rate", rate=1e-4)
+WRONG.add("fit", _fit, "rush", change="large rate", rate=3.0, momentum=0.9)
 WRONG.add("fit", _fit, "take three steps on every batch", change="three steps a batch")
 WRONG.add("fit", _fit, "train on after the log", change="two more epochs")
 WRONG.add("fit", _fit, "take the batches in another order", change="random order")

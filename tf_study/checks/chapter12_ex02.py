@@ -25,8 +25,8 @@ from tf_study.expect import (
 from tf_study.models.llama import SwiGLU
 from tf_study.practice import TRAINING_SECONDS, problem
 
-STEPS, BATCH, WIDTH, KINDS = 300, 128, 16, 4
-ERROR, SHARE = 0.40, 0.30  # what `fit` must reach; knowing only what all kinds share gives 0.75
+STEPS, BATCH, WIDTH, KINDS = 200, 128, 16, 4
+ERROR, SHARE = 0.45, 0.30  # what `fit` must reach; knowing only what all kinds share gives 0.75
 CALLS = 6  # calls of `combine` in a step that a layer can note
 
 
@@ -654,7 +654,7 @@ def fit(answer):
         share <= SHARE,
         f"{case}: 마지막 50걸음에서 가장 바쁜 전문가의 몫이 {SHARE:.2f} 이하여야 하는데 {share:.2f}입니다.",
     )
-    x, y, case = x[:150], y[:150], "α = 1, γ = 0"
+    x, y, case = x[:80], y[:80], "α = 1, γ = 0"
     loads = _fitted(answer, _Layer(x, y, 16, 4, 2, seed=2), x, y, 1.0, 0.0, case)[1]
     share = float(loads[-30:].mean(0).max())
     expect(
