@@ -633,6 +633,7 @@ def test_memory_does_not_grow(tiny, run_engine):
         await until(lambda: engine.stats().running == engine.stats().waiting == 0)
         assert engine.stats().kv_cache_usage == 0 and engine.stats().finished["abort"] > 200
         assert made.open == 0 and [place.tokens for place in made.router.places] == [0]
-        assert memory[-1] - memory[4] < 3, memory  # MB, in the second half: 625 requests
+        # MB in the second half: less than 10 kB for each of its 625 requests. The allocator alone takes 1 to 3.3.
+        assert memory[-1] - memory[4] < 6, memory
 
     run_engine(engine_of(tiny), action)
