@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import sys
 
 import pytest
 
@@ -20,15 +19,6 @@ def runner(main):
         return call
 
     return run
-
-
-def without_graphs(package):
-    """Return the beginning of a command: the program ``package`` that builds no graphs, whose few steps take less."""
-    code = (
-        f"import sys\nfrom {package}.__main__ import main\nfrom tf_study.checks.eager import eagerly\n"
-        "with eagerly():\n    sys.exit(main(sys.argv[1:]))"
-    )
-    return [sys.executable, "-c", code]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,12 @@ def test_the_make_commands_are_there():
     targets = {target for line in targets for target in line.split()}
     named = set(re.findall(r"make (\w+)", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
     assert {"study", "test", "advanced", "practice"} <= named <= targets
+
+
+@pytest.mark.parametrize("project", curriculum.projects(), ids=lambda project: project.folder.name)
+def test_a_project_is_a_program(project):
+    folder = ROOT / project.folder
+    (program,) = folder.glob("*/__main__.py")
+    command = [sys.executable, "-m", program.parent.name, "--help"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "이 도움말을 보이고 끝냅니다" in done.stdout
