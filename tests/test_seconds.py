@@ -18,15 +18,12 @@ LECTURE, TRAINING, PRACTICE = 25, 60, 40
 MEDIAN = 19
 MEDIAN_OF = 38  # Half of the course: chapters 9 and 10 alone start real processes in every lecture.
 
-# Lectures that need more than LECTURE seconds because they train, and what they train (9.2, 10.3: in real processes).
+# Lectures that need more than LECTURE seconds because they train, and what they train.
 TRAINING_LECTURES: dict[str, str] = {
-    "chapter05_computer_vision/04_object_detection_intro.ipynb": "탐지기",
     "chapter06_nlp/05_sequence_to_sequence.ipynb": "날짜 번역기",
     "chapter07_advanced_architectures/02_transformer_basics.ipynb": "정규화의 자리마다의 블록과 날짜 번역기",
     "chapter07_advanced_architectures/03_bert_fine_tuning.ipynb": "BERT의 사전 학습과 미세 조정",
     "chapter07_advanced_architectures/05_generative_models_gan.ipynb": "고리와 숫자의 GAN",
-    "chapter09_distributed_systems/02_tensor_parallelism.ipynb": "프로세스 네 개에 나눈 블록",
-    "chapter10_memory_optimization/03_zero_redundancy_optimizer.ipynb": "ZeRO의 세 단계, FSDP와 DeepSpeed",
     "chapter12_modern_llms/01_llama_architecture_deepdive.ipynb": "글자를 잇는 Llama",
     "chapter12_modern_llms/03_rotary_position_embedding.ipynb": "위치를 늘리는 언어 모델",
     "chapter12_modern_llms/05_deepseek_moe_architecture.ipynb": "전문가 혼합 여러 개",
