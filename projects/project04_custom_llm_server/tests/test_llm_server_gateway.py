@@ -504,7 +504,9 @@ def test_times_that_are_measured():
             "e2e_request_latency",
         )
     )
-    assert ttft >= 0.05 and between >= 0.1 and whole == pytest.approx(ttft + between, abs=0.01)
+    # A first piece that the machine brings late takes from the time between the pieces, not from the whole.
+    assert ttft >= 0.05 and between > 0 and whole >= 0.15
+    assert whole == pytest.approx(ttft + between, abs=0.01)
     assert tpot == pytest.approx(between / 2) and found["vllm:inter_token_latency_seconds_count"] == 2
     assert found["vllm:time_to_first_token_seconds_count"] == found["vllm:generation_tokens_total"] / 3 == 1
 
