@@ -79,8 +79,12 @@ def compiled(model: keras.Model, side: int = SIDE) -> Callable[[tf.Tensor, tf.Te
     """Return the network, (x, time, label) → x, as one graph for any number of pictures of this side."""
     numbers, labels = tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)
     signature = tf.TensorSpec([None, side, side, model.image_channels]), numbers, labels
-    forward = lambda x, time, label: model(x, time=time, label=label)  # noqa: E731
-    return tf.function(forward, autograph=False, input_signature=signature)
+
+    @tf.function(autograph=False, input_signature=signature)
+    def forward(x, time, label):
+        return model(x, time=time, label=label)
+
+    return forward
 
 
 def start(count: int, side: int = SIDE, channels: int = 1, seed: int = 0) -> tf.Tensor:

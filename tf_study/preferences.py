@@ -138,8 +138,7 @@ class _Student:
             variable.assign(tf.zeros_like(variable))
         self.optimizer.learning_rate = rate
 
-    @functools.partial(
-        tf.function,
+    @tf.function(
         input_signature=[  # One graph for rows of any length and for all betas.
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None)),

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from forked_servers import served
+from forked import HOW, served
 from image_classifier.__main__ import main
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ DROP = """bytes => {
 @pytest.fixture(scope="module")
 def server(trained, tmp_path_factory):
     """The port of the command ``serve``, which ends on Ctrl+C."""
-    how = {"timeout": 600, "imports": ["tensorflow"], "end": signal.SIGINT, "status": 0}
+    how = HOW | {"end": signal.SIGINT, "status": 0}
     with served(tmp_path_factory.mktemp("말"), "image_classifier", str(trained), **how) as port:
         yield port
 

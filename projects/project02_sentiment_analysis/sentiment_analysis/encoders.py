@@ -144,6 +144,11 @@ class Network(tf.Module):
         return hidden
 
 
+def clipped(gradients) -> list[tf.Tensor]:
+    """Return gradients scaled to a global norm of 1 at most; one of a table's rows becomes the whole table's."""
+    return [tf.convert_to_tensor(one) for one in tf.clip_by_global_norm(gradients, 1.0)[0]]
+
+
 def build(about: Description):
     """Return the encoder of a description, all zeros: random numbers that are overwritten would cost seconds."""
     transformers = library()

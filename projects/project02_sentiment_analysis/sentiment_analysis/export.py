@@ -149,9 +149,8 @@ def to_tflite(network: Network, graph, half: bool) -> bytes:
         graph: of :func:`to_graph`.
         half: store the weights as 16-bit floats; else as 8-bit whole numbers, with activations quantized as they come.
     """
-    kept = (
-        tf.Module()
-    )  # The variables alone: with the layers the converter would save Keras's own functions, too.
+    # The variables alone: with the layers the converter would save Keras's own functions, too.
+    kept = tf.Module()
     kept.weights = network.weights
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], kept)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

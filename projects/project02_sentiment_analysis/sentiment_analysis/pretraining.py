@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sentiment_analysis import tokens
+from sentiment_analysis import encoders, tokens
 from sentiment_analysis.encoders import TOKENIZER, Description, Network, Start
 from sentiment_analysis.settings import Settings
 from tf_study import data, model_folder, optimizers
@@ -141,8 +141,7 @@ def pretrain(network: Network, rows: list[np.ndarray], steps: int, seed: int) ->
             loss = tf.reduce_mean(
                 tf.nn.sparse_softmax_cross_entropy_with_logits(tf.boolean_mask(ids, chosen), logits)
             )
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
-        optimizer.apply([tf.convert_to_tensor(one) for one in gradients], variables)
+        optimizer.apply(encoders.clipped(tape.gradient(loss, variables)), variables)
         return loss
 
     random, losses = np.random.default_rng(seed), []

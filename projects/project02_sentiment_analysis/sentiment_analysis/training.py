@@ -265,10 +265,7 @@ class Training:
             with tf.GradientTape() as tape:
                 found = logits(given, mask, seed)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, found))
-            gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, learning), 1.0)
-            self.optimizer.apply(
-                [tf.convert_to_tensor(one) for one in gradients], learning
-            )  # not rows of a table
+            self.optimizer.apply(encoders.clipped(tape.gradient(loss, learning)), learning)
             return loss
 
         self._step, self._logits = step, tf.function(logits, input_signature=[kind, mask], autograph=False)

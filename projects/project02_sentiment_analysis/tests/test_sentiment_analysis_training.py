@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sentiment_analysis_apart import HOW, train_until_killed
+from sentiment_analysis_apart import HOW
 
+from forked import train_until_killed
 from project_commands import kept_before_writes
 from sentiment_analysis import dataset, pretraining, storage, tokens, training
 from sentiment_analysis.__main__ import main
@@ -63,8 +64,9 @@ def test_reviews_are_learnt(trained):
 def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path, capsys, eager):
     output = tmp_path / "모델"
     command = ["train", "--output", str(output), *OPTIONS]
+    killed = {"package": "sentiment_analysis", "method": "Training.save", "last": lambda run: run.stage == 1}
     with pytest.raises(StudyError, match="신호 9로"):
-        workers.run(train_until_killed, 1, **HOW, arguments=command)
+        workers.run(train_until_killed, 1, **HOW, **killed, arguments=command)
     state = model_folder.read_about(output / "state.npz")
     assert len(state["history"]) == 2 and (output / pretraining.FILE).exists()
     assert main(["predict", str(output), "글"]) == 1

@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from korean_nlp_apart import HOW, train_until_killed
 
+from forked import HOW, train_until_killed
 from korean_nlp import models, records, settings, storage, training
 from korean_nlp.__main__ import main
 from tf_study import model_folder, workers
@@ -58,8 +58,9 @@ def test_killed_and_resumed_is_as_if_never_killed(few, tmp_path, capsys, eager):
     options = ["--epochs", "2", "--batch", "16", "--rate", "0.01", "--validation", "0.25"]
     assert main(["train", str(few), "--output", str(whole), *options]) == 0
     command = ["train", str(few), "--output", str(output), *options]
+    killed = {"package": "korean_nlp", "method": "_Run._save", "last": lambda run: run.kind == "lstm"}
     with pytest.raises(StudyError, match="신호 9로"):
-        workers.run(train_until_killed, 1, **HOW, arguments=command, last="lstm")
+        workers.run(train_until_killed, 1, **HOW, **killed, arguments=command)
     histories = model_folder.read_about(output / model_folder.STATE)["histories"]
     assert {kind: len(history) for kind, history in histories.items()} == {"cnn": 2, "lstm": 1}
     assert main(["predict", str(output)]) == 1

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from llm_server_scripted import build, client, events, until, wish
 
-from forked_servers import started
+from forked import started
 from llm_server import metrics
 from llm_server.__main__ import main
 from llm_server.engine.remote import Remote

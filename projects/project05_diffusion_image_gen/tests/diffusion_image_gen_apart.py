@@ -3,8 +3,6 @@
 So this module imports nothing, and each function what it needs.
 """
 
-HOW = {"timeout": 600, "imports": ["tensorflow"]}  # for workers.run
-
 
 def draw(comm, folder, calls, guidance):
     """Return the pictures that a SavedModel draws for each pair of labels and seeds, and the names of its classes.

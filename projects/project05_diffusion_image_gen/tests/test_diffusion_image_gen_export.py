@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from diffusion_image_gen_apart import HOW, draw
+from diffusion_image_gen_apart import draw
 
 from diffusion_image_gen import export
 from diffusion_image_gen.settings import Wish
+from forked import HOW
 from tf_study import workers
 from tf_study.errors import StudyError
 

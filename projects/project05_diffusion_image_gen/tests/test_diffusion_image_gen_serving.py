@@ -12,13 +12,12 @@ import time
 import httpx
 import numpy as np
 import pytest
-from diffusion_image_gen_apart import HOW
 from PIL import Image
 
 from diffusion_image_gen import serving
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Wish
-from forked_servers import served
+from forked import HOW, served
 from project_servers import ask, check_full_queue, check_leaving, events
 from tf_study import pictures as files
 

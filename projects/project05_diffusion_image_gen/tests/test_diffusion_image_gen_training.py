@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from diffusion_image_gen_apart import HOW, train
+from diffusion_image_gen_apart import train
 from diffusion_image_gen_tiny import Tiny, roughen
 from PIL import Image
 
 from diffusion_image_gen import pictures, storage, training
 from diffusion_image_gen.__main__ import main
 from diffusion_image_gen.settings import Settings
+from forked import HOW
 from tf_study import devices, model_folder, workers
 from tf_study import pictures as files
 from tf_study.errors import StudyError

@@ -14,7 +14,7 @@ import uvicorn
 
 from aligned_bot import filters
 from aligned_bot.filters import Filters, OutputFilter
-from forked_servers import served
+from forked import served
 from project_servers import ask, events, leave
 from tf_study import manners
 from tf_study.drawing_queue import QUEUE

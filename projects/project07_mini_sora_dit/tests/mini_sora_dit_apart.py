@@ -3,8 +3,6 @@
 So this module imports nothing, and each function what it needs.
 """
 
-HOW = {"timeout": 600, "imports": ["tensorflow"]}  # for workers.run
-
 
 def draw(comm, folder, labels, first, seeds, guidance):
     """Return what a SavedModel draws, without and with first frames, of no clips, and the names of its labels.

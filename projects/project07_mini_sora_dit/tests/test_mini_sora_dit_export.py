@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from mini_sora_dit_apart import HOW, draw
+from mini_sora_dit_apart import draw
 from mini_sora_dit_tiny import TinyAutoencoder
 
+from forked import HOW
 from mini_sora_dit import export
 from mini_sora_dit.sampling import Animator
 from mini_sora_dit.settings import Wish

@@ -12,10 +12,9 @@ import time
 import httpx
 import numpy as np
 import pytest
-from mini_sora_dit_apart import HOW
 from PIL import Image
 
-from forked_servers import served
+from forked import HOW, served
 from mini_sora_dit import serving
 from mini_sora_dit.__main__ import main
 from mini_sora_dit.sampling import Moment

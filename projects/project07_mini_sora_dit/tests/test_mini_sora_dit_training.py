@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from mini_sora_dit_apart import HOW, train
+from mini_sora_dit_apart import train
 from mini_sora_dit_tiny import install
 from PIL import Image
 
+from forked import HOW
 from mini_sora_dit import clips, storage, training
 from mini_sora_dit.__main__ import main
 from mini_sora_dit.settings import Settings, Wish

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from tf_study import workers
 
+HOW = {
+    "timeout": 600,
+    "imports": ["tensorflow"],
+}  # for workers.run: who says the same is forked from the same process
+
 
 class Program:
     """A program that runs. What it says goes to the files ``out`` and ``err`` of its folder."""
@@ -83,6 +88,31 @@ def served(folder: Path, package: str, *arguments: str, end: int, status: int, *
         program.send(end)
         assert program.ended() == status
         assert (program.out.read_text("utf-8"), program.err.read_text("utf-8")) == (line[0], "")
+
+
+def train_until_killed(comm, package: str, method: str, last, arguments: list[str]):
+    """Run a package's command line without graphs, until it has saved a run for which ``last`` is true; then SIGKILL.
+
+    For :func:`tf_study.workers.run`.
+
+    Args:
+        method: of the package's ``training`` that saves a run, ``"Class.name"``.
+    """
+    from tf_study.checks.eager import eagerly
+
+    os.environ.pop("USE_TORCH", None)  # Set for the tests of project 2.
+    owner, name = method.split(".")
+    owner = getattr(importlib.import_module(f"{package}.training"), owner)
+    save = getattr(owner, name)
+
+    def save_and_die(run):
+        save(run)
+        if last(run):
+            os.kill(os.getpid(), signal.SIGKILL)  # no chance to tidy up
+
+    setattr(owner, name, save_and_die)
+    with eagerly():
+        return importlib.import_module(f"{package}.__main__").main(arguments)
 
 
 def _start(comm, folders, package, commands):
