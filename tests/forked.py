@@ -123,7 +123,7 @@ def _start(comm, folders, package, commands):
         _write(folder / "status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for name in workers._meeting(0, 1, 0):  # It works with no other process.
+    for name in workers.meeting(0, 1, 0):  # It works with no other process.
         os.environ.pop(name, None)
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)

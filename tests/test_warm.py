@@ -86,12 +86,13 @@ def test_one_notebook_a_chapter_gets_a_new_process():
     names = []
     for chapter in curriculum.chapters():
         items = [item for item in (*chapter.lectures, *chapter.practices) if item.exists]
-        new = [item for item in items if warm.image(ROOT / item.path) is None]
-        assert len(new) == 1 and new[0] in chapter.lectures
-        names.append(new[0].path.name)
+        paths = [path for item in items for path in (item.path, item.solution) if path]
+        (new,) = (path for path in paths if warm.image(ROOT / path) is None)
+        names.append(new.name)
     assert names[0] == "00_first_15_minutes.ipynb"
     assert names[8] == "02_tensor_parallelism.ipynb"  # 9.1 imports torch,
-    assert names[15] == "01_deepseek_v3_fp8_training.ipynb"  # and so does every lecture of chapter 16.
+    assert names[15] == "01_deepseek_v3_fp8_training.ipynb"  # so does all of chapter 16,
+    assert names[16] == "ex02_dit_block_with_adaln.ipynb"  # and of chapter 17 all but this practice.
 
 
 def test_what_a_notebook_imports_picks_the_image(tmp_path):

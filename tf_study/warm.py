@@ -76,13 +76,14 @@ def usable() -> bool:
 
 @functools.cache
 def new() -> frozenset[Path]:
-    """Return the notebooks whose kernels are new processes, as a learner's are: one lecture a chapter.
+    """Return the notebooks whose kernels are new processes, as a learner's are: one lecture or solution a chapter.
 
     It is the first that does without torch, whose import takes as long as TensorFlow's; else the first.
     """
     found = []
     for chapter in curriculum.chapters():
-        paths = [curriculum.ROOT / lecture.path for lecture in chapter.lectures if lecture.exists]
+        items = [item for item in (*chapter.lectures, *chapter.practices) if item.exists]
+        paths = [curriculum.ROOT / (item.solution or item.path) for item in items]
         light = (path for path in paths if not _TORCH.search(path.read_text(encoding="utf-8")))
         found.append(next(light, paths[0]))
     return frozenset(found)

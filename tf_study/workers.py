@@ -75,7 +75,7 @@ def run(
     common = {} if callable(env) else env or {}
     own = env if callable(env) else lambda rank: common
     (port,) = free_ports(1)
-    ranks = [_meeting(rank, size, port) | dict(own(rank)) for rank in range(size)]
+    ranks = [meeting(rank, size, port) | dict(own(rank)) for rank in range(size)]
     environment = _environment(common)
     key = (os.getpid(), os.getcwd(), tuple(imports), frozenset(environment.items()))
     server = _idle.pop(key, None)  # Nobody else's while this call lasts.
@@ -171,7 +171,7 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _meeting(rank: int, size: int, port: int) -> dict[str, str]:
+def meeting(rank: int, size: int, port: int) -> dict[str, str]:
     """Return the variables by which the libraries of a rank find the others."""
     return {
         "RANK": str(rank),
