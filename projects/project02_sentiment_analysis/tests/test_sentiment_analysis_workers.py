@@ -13,6 +13,8 @@ from sentiment_analysis import workers
 from sentiment_analysis.workers import Lost, Worker
 from tf_study.errors import StudyError
 
+workers.prepare("numpy")  # which the stand-in uses
+
 
 def play(worker, action):
     async def whole():
