@@ -112,7 +112,7 @@ def test_a_model_that_does_not_open(build, arguments, sentence):
 
 
 def test_one_that_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(workers, "SECONDS", 0.5)
+    monkeypatch.setattr(workers, "SECONDS", 0.2)
 
     async def action(worker):
         with pytest.raises(Lost):
