@@ -107,7 +107,7 @@ def test_the_web_server_has_no_tensorflow(server):
 
 
 def test_a_killed_model_loses_no_request(server):
-    """One of the two, each of which takes seconds to start: both are killed again and again without a real model."""
+    """One of the two, each of which takes a second to start: both are killed again and again without a real model."""
     process, address = server
     victim = min(models(process.pid), key=psutil.Process.create_time)
 
