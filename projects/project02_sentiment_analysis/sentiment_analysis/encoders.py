@@ -244,6 +244,7 @@ def pruned(tokenizer: dict) -> tuple[dict, np.ndarray]:
 
 def sentencepiece(tokenizer: dict) -> bytes:
     """Return sentencepiece's file of a Unigram ``tokenizer.json``, without the package sentencepiece."""
+    library()  # else the next line would import PyTorch, too
     from transformers.utils import sentencepiece_model_pb2_new as schema
 
     proto = schema.ModelProto()

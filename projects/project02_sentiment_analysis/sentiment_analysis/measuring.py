@@ -170,7 +170,8 @@ def served(folder: Path, arguments: Sequence[str]) -> Iterator[str]:
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate()
+        process.wait()
+        process.stdout.close()
         log.close()
 
 

@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sentiment_analysis import storage, workers
 from sentiment_analysis.batching import Batcher, Full
 from sentiment_analysis.settings import CLASSES
 from sentiment_analysis.workers import Lost, Worker, classifier, explainer, where
@@ -59,6 +60,7 @@ log = logging.getLogger("sentiment_analysis")
 def run(arguments: Namespace) -> None:
     """Serve as the command line says, until Ctrl+C or SIGTERM; the log goes to stderr."""
     keys = read_keys(arguments.key_file) if arguments.key_file else ()
+    prepare(arguments)
     threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     build = partial(Worker, tell=_tell)
     explains = (
@@ -86,6 +88,17 @@ def run(arguments: Namespace) -> None:
             )
         finally:  # Also after a second Ctrl+C.
             service.kill()
+
+
+def prepare(arguments: Namespace) -> None:
+    """Have what the models' processes need imported once, after a look at the model's files.
+
+    Raises:
+        StudyError: if the model is missing or damaged: told before TensorFlow is there, which takes seconds.
+    """
+    for form in [arguments.form] if arguments.no_explain else [arguments.form, "saved_model"]:
+        storage.checked(arguments.model, form)
+    workers.prepare("tf_study", "tensorflow", "tensorflow_text")
 
 
 @contextlib.contextmanager

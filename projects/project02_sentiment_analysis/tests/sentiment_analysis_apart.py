@@ -1,13 +1,25 @@
-"""What is done in a process of its own: forked by ``tf_study.workers`` from one that has imported TensorFlow only.
+"""What is done in processes of their own: forked by ``tf_study.workers`` from one that has imported TensorFlow only.
 
-So this module imports nothing that takes long, and the function what it needs.
+So this module imports nothing that takes long, and the functions what they need.
 """
 
+import contextlib
 import os
 
 # Of threads as many as here: sums to the bit.
 THREADS = {"TF_NUM_INTRAOP_THREADS": os.environ.get("TF_NUM_INTRAOP_THREADS", "0")}
 HOW = {"timeout": 600, "imports": ["tensorflow"], "env": THREADS}  # for workers.run
+
+
+def models(pid):
+    """The processes of a server that hold models: forked by one of its own, or started by it where none is forked."""
+    import psutil
+
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # A zombie is one, too.
+            found += [child] if child.ppid() != pid or "spawn_main" in " ".join(child.cmdline()) else []
+    return found
 
 
 def answer(comm, folder, forms, text, complaints):

@@ -95,7 +95,7 @@ def main():
             return Worker(classifier, (float(delay),), warm, tell)
         return Worker(explainer, tell=tell)  # Kiwi takes seconds to start: at the first explanation.
 
-    serving.Worker = build
+    serving.Worker, serving.prepare = build, lambda arguments: None
     serving.run(build_parser().parse_args(["serve", "standin", *arguments]))
 
 

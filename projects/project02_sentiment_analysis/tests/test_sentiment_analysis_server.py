@@ -1,6 +1,5 @@
 """The program with stand-ins for the models: signals and killed processes under load, lies about lengths, the page."""
 
-import contextlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import httpx
 import psutil
 import pytest
 import sentiment_analysis_standin as standin
+from sentiment_analysis_apart import models
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -49,12 +49,11 @@ class Server:
         return httpx.post(f"{self.address}{path}", json={"text": text}, timeout=60)
 
     def models(self):
-        """The processes that hold models."""
-        found = []
-        for child in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):  # A zombie is one, too.
-                found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
-        return found
+        return models(self.process.pid)
+
+    def children(self):
+        """All processes that it has started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
 
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -108,7 +107,7 @@ def test_killed_workers_lose_no_request(server):
                 assert time.monotonic() < end
                 time.sleep(0.05)
 
-    answers = load(server, 8, 2, kill)
+    answers = load(server, 8, 1.5, kill)
     assert set(answers) == {(200, True)}, answers
     server.until_ready()
     metrics = httpx.get(f"{server.address}/metrics").text
@@ -195,8 +194,8 @@ def test_page_in_a_browser(server, page):
 def test_sigterm_loses_no_request(tmp_path):
     """Requests under way, in the batch and in the line, are answered; later ones are refused. No process is left."""
     server = Server(tmp_path, 0.7, "--max-batch", "1", "--max-wait", "0")
-    models, replies = server.models(), []
-    assert len(models) == 2
+    children, replies = server.children(), []
+    assert len(server.models()) == 2
 
     def ask():
         replies.append(server.ask("느린 좋다 비밀"))
@@ -217,14 +216,14 @@ def test_sigterm_loses_no_request(tmp_path):
     assert server.process.returncode == -signal.SIGTERM and "마치고 끝냅니다." in out
     assert [line["status"] for line in server.lines()] == [503, 200, 200, 200]
     assert "비밀" not in server.log.read_text()
-    assert psutil.wait_procs(models, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 @pytest.mark.parametrize("how", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)])
 def test_no_process_outlives_the_server(tmp_path, how):
     """After Ctrl+C, which all processes of a terminal get; after a second one, that gives up what is under way."""
     server = Server(tmp_path, 30.0 if len(how) > 1 else 0.0)
-    models = server.models()
+    children = server.children()
     heard = []
 
     def ask():
@@ -236,13 +235,12 @@ def test_no_process_outlives_the_server(tmp_path, how):
     asked = threading.Thread(target=ask)
     if len(how) > 1:
         asked.start()
-        time.sleep(0.3)
     for number in how:
-        for process in (server.process, *(models if number == signal.SIGINT else ())):
+        time.sleep(0.3 if len(how) > 1 else 0)  # What is asked is under way, and the first signal heard.
+        for process in (server.process, *(children if number == signal.SIGINT else ())):
             process.send_signal(number)
-        time.sleep(0.3)
     server.process.communicate(timeout=20)
-    assert psutil.wait_procs(models, timeout=20)[1] == []
+    assert psutil.wait_procs(children, timeout=20)[1] == []
     if len(how) > 1:
         asked.join(20)
         assert heard and heard[0] != 200

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from sentiment_analysis_apart import models
 from sentiment_analysis_bodies import fuzzed, sentence
 
 from sentiment_analysis.__main__ import main
@@ -95,20 +96,20 @@ def test_explanations_add_up(server):
 
 
 def test_the_web_server_has_no_tensorflow(server):
-    process = psutil.Process(server[0].pid)
-    kinds = [
-        any("tensorflow" in region.path for region in one.memory_maps())
-        for one in (process, *process.children())
-    ]
-    assert kinds[0] is False and sum(kinds) == 2  # One for classes, one for explanations.
+    process, held = psutil.Process(server[0].pid), models(server[0].pid)
+    with_it = {
+        one
+        for one in (process, *process.children(recursive=True))
+        if any("tensorflow" in region.path for region in one.memory_maps())
+    }
+    assert len(held) == 2  # One for classes, one for explanations.
+    assert process not in with_it and set(held) <= with_it
 
 
 def test_a_killed_model_loses_no_request(server):
-    """One of the two, each of which takes seconds to start: both are killed again and again without a real model."""
+    """One of the two, each of which takes a second to start: both are killed again and again without a real model."""
     process, address = server
-    children = psutil.Process(process.pid).children()
-    models = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    victim = min(models, key=psutil.Process.create_time)
+    victim = min(models(process.pid), key=psutil.Process.create_time)
 
     async def talk():
         async with httpx.AsyncClient(base_url=address, timeout=500) as client:
@@ -139,7 +140,7 @@ def test_fuzzed_bodies(server):
 def test_sigterm(server):
     """The last test of this server: what is under way is answered."""
     process, address = server
-    models = psutil.Process(process.pid).children()
+    children = psutil.Process(process.pid).children(recursive=True)
 
     async def talk():
         async with httpx.AsyncClient(base_url=address, timeout=500) as client:
@@ -150,7 +151,7 @@ def test_sigterm(server):
 
     assert [reply.status_code for reply in asyncio.run(talk())] == [200] * 7
     process.communicate(timeout=100)
-    assert process.returncode == -signal.SIGTERM and psutil.wait_procs(models, timeout=20)[1] == []
+    assert process.returncode == -signal.SIGTERM and psutil.wait_procs(children, timeout=20)[1] == []
 
 
 def test_a_damaged_folder_is_one_sentence(exported, tmp_path, capsys):

@@ -18,8 +18,8 @@ from tf_study.checks.eager import eagerly
 from tf_study.errors import StudyError
 
 FINISHED = {"model.json", "tokenizer.json", "weights.npz"}
-TINY = Settings(labels=40, tokens=16, batch=8, epochs=(1, 2), pretraining=0, patience=5)
-OPTIONS = ["--data", "embedded", "--labels", "40", "--tokens", "16", "--batch", "8", "--epochs", "1", "2"]
+TINY = Settings(labels=40, tokens=16, batch=16, epochs=(1, 2), pretraining=0, patience=5)
+OPTIONS = ["--data", "embedded", "--labels", "40", "--tokens", "16", "--batch", "16", "--epochs", "1", "2"]
 OPTIONS += ["--pretraining", "0", "--patience", "5"]  # the same on the command line
 
 

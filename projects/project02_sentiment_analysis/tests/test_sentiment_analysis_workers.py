@@ -4,14 +4,18 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 
+import psutil
 import pytest
 import sentiment_analysis_standin as standin
 
 from sentiment_analysis import workers
 from sentiment_analysis.workers import Lost, Worker
 from tf_study.errors import StudyError
+
+workers.prepare("numpy")  # which the stand-in uses
 
 
 def play(worker, action):
@@ -58,6 +62,24 @@ def test_a_killed_process_is_replaced_and_asked_again():
 
     assert play(Worker(standin.number, (0.3,), [0], told.append), action) == 2
     assert len(told) == 2 and all("다시 시작합니다 (상태 -9)." in line for line in told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="리눅스에서만 한 프로세스에서 갈라집니다.")
+def test_what_they_are_forked_from_may_be_killed():
+    """Those that are there count as dead; the next is forked from another."""
+
+    async def action(worker):
+        first = psutil.Process(worker.pid)
+        asked = asyncio.create_task(worker.call(0))
+        await asyncio.sleep(0.1)  # It is under way.
+        first.parent().kill()
+        assert await asked == first.pid
+        await until(lambda: worker.pid != first.pid and worker.ready)
+        await until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+        assert await worker.call(1) == worker.pid
+        return worker.deaths
+
+    assert play(Worker(standin.number, (0.3,)), action) == 1
 
 
 def test_signals_for_all_do_not_reach_it():
@@ -110,7 +132,7 @@ def test_a_model_that_does_not_open(build, arguments, sentence):
 
 
 def test_one_that_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(workers, "SECONDS", 0.5)
+    monkeypatch.setattr(workers, "SECONDS", 0.2)
 
     async def action(worker):
         with pytest.raises(Lost):
