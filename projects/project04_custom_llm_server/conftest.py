@@ -19,6 +19,16 @@ def checkpoint():
 
 
 @pytest.fixture(scope="session")
+def smollm2_tokenizer():
+    """The real model's tokenizer; a test that asks for it needs the model."""
+    import nbval_needs
+    from llm_server import weights
+
+    nbval_needs.need("smollm2")
+    return weights.tokenizer("smollm2")
+
+
+@pytest.fixture(scope="session")
 def prompts():
     """Fifty prompts of 1 to 90 tokens and the lengths of their answers; every third begins with one of two texts."""
     rng = np.random.default_rng(0)

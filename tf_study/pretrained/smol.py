@@ -41,11 +41,18 @@ def smollm2(wrapped: bool = True):
     Raises:
         StudyError: if the model is not here, see ``python main.py models``.
     """
+    metadata, tensors = gguf.read(store.path("smollm2"))
+    sizes = config(metadata, tensors)
+    state = state_dict(tensors, sizes.heads, sizes.kv_heads)
+    return sizes, state, (tokenizer if wrapped else bare_tokenizer)(metadata)
+
+
+def config(metadata: Mapping, tensors: Mapping[str, gguf.Tensor]):
+    """Return the :class:`tf_study.models.llama.Config` of a Llama's GGUF file."""
     from tf_study.models.llama import Config
 
-    metadata, tensors = gguf.read(store.path("smollm2"))
     sizes = {key.removeprefix("llama."): value for key, value in metadata.items()}
-    config = Config(
+    return Config(
         vocab=len(metadata["tokenizer.ggml.tokens"]),
         width=sizes["embedding_length"],
         layers=sizes["block_count"],
@@ -56,8 +63,6 @@ def smollm2(wrapped: bool = True):
         eps=sizes["attention.layer_norm_rms_epsilon"],
         tie_embeddings="output.weight" not in tensors,
     )
-    state = state_dict(tensors, config.heads, config.kv_heads)
-    return config, state, (tokenizer if wrapped else bare_tokenizer)(metadata)
 
 
 def state_dict(tensors: Mapping[str, gguf.Tensor], heads: int, kv_heads: int) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ def few(items, save_records, tmp_path_factory):
 def test_killed_and_resumed_is_as_if_never_killed(few, tmp_path, capsys, eager):
     """Killed in the second network, when the first is finished."""
     whole, output = tmp_path / "온전", tmp_path / "모델"
-    options = ["--epochs", "2", "--batch", "16", "--rate", "0.01", "--validation", "0.25"]
+    options = ["--epochs", "2", "--batch", "32", "--rate", "0.01", "--validation", "0.25"]
     assert main(["train", str(few), "--output", str(whole), *options]) == 0
     command = ["train", str(few), "--output", str(output), *options]
     killed = {"package": "korean_nlp", "method": "_Run._save", "last": lambda run: run.kind == "lstm"}

@@ -6,19 +6,23 @@ then each row attends to what lies before it in its own blocks. Block 0 and sequ
 written there.
 
 Between the attentions a layer is two parts, before and after it, with the same shapes in every layer. XLA compiles
-them once for each number of rows; with the ops of :mod:`llm_server.native` a row reads its blocks where they lie.
+them once for each number of rows, for all models of these sizes in the process; with the ops of
+:mod:`llm_server.native` a row reads its blocks where they lie.
 
 Shapes: rows N, sequences S, blocks of a table M, outputs K, width d, query heads H, key-value heads G, head size D.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from llm_server import native
 from llm_server.weights import Checkpoint, Quantized
+from tf_study.models.llama import Config
 
 ROWS = (1, 2, 4, 8, 16, 32, 64)  # numbers of rows that XLA compiles; others are padded to the next
 
@@ -79,8 +83,10 @@ class PagedLlama:
         shape = (blocks, c.kv_heads, size, c.head_dim)
         self._keys, self._values = ([tf.Variable(tf.zeros(shape)) for _ in range(c.layers)] for _ in range(2))
         self._quantized = any(isinstance(part, tuple) for part in self._layers[0])
-        part = tf.function(autograph=False, jit_compile=True) if self._compiled else lambda function: function
-        self._before, self._after = part(self._before), part(self._after)
+        if self._compiled:
+            self._before, self._after = _compiled_parts(c)
+        else:
+            self._before, self._after = (partial(part, c, self._multiply) for part in (_before, _after))
         index = tf.TensorSpec([None], tf.int32)
         self._graph = tf.function(
             self._step,
@@ -160,24 +166,8 @@ class PagedLlama:
             q, k, v = self._before(x, norm, qkv, cos, sin)
             mixed = attend(q, k, v, keys, values, tables, sequences, positions)
             x = self._after(x, mixed, out, norm2, up, down)
-        last = self._rms(tf.gather(x, outputs), self._norm)
+        last = _rms(tf.gather(x, outputs), self._norm, self.config.eps)
         return tf.matmul(last, self._head)
-
-    def _before(self, x, norm, qkv, cos, sin):
-        """x (N, d) → queries (N, H, D), keys and values (N, G, D), turned by their positions."""
-        c = self.config
-        joined = tf.reshape(
-            self._multiply(self._rms(x, norm), qkv), (-1, c.heads + 2 * c.kv_heads, c.head_dim)
-        )
-        q, k, v = tf.split(joined, [c.heads, c.kv_heads, c.kv_heads], 1)
-        return _turn(q, cos, sin), _turn(k, cos, sin), v
-
-    def _after(self, x, mixed, out, norm, up, down):
-        """x (N, d), mixed (N, H, D) → the layer's output (N, d)."""
-        c = self.config
-        x += self._multiply(tf.reshape(mixed, (-1, c.heads * c.head_dim)), out)
-        gate, linear = tf.split(self._multiply(self._rms(x, norm), up), 2, 1)
-        return x + self._multiply(tf.nn.silu(gate) * linear, down)
 
     def _native_attention(self, q, k, v, keys, values, tables, sequences, positions):
         mixed = self._attend(
@@ -215,8 +205,32 @@ class PagedLlama:
             :, :columns
         ]
 
-    def _rms(self, x, gain):
-        return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True) + self.config.eps) * gain
+
+@functools.cache
+def _compiled_parts(c: Config):
+    """Return the two parts of a layer, which XLA compiles."""
+    return [
+        tf.function(partial(part, c, tf.matmul), autograph=False, jit_compile=True)
+        for part in (_before, _after)
+    ]
+
+
+def _before(c: Config, multiply: Callable, x, norm, qkv, cos, sin):
+    """x (N, d) → queries (N, H, D), keys and values (N, G, D), turned by their positions."""
+    joined = tf.reshape(multiply(_rms(x, norm, c.eps), qkv), (-1, c.heads + 2 * c.kv_heads, c.head_dim))
+    q, k, v = tf.split(joined, [c.heads, c.kv_heads, c.kv_heads], 1)
+    return _turn(q, cos, sin), _turn(k, cos, sin), v
+
+
+def _after(c: Config, multiply: Callable, x, mixed, out, norm, up, down):
+    """x (N, d), mixed (N, H, D) → the layer's output (N, d)."""
+    x += multiply(tf.reshape(mixed, (-1, c.heads * c.head_dim)), out)
+    gate, linear = tf.split(multiply(_rms(x, norm, c.eps), up), 2, 1)
+    return x + multiply(tf.nn.silu(gate) * linear, down)
+
+
+def _rms(x, gain, eps: float):
+    return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True) + eps) * gain
 
 
 def _turn(x, cos, sin):

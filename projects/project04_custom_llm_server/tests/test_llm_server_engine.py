@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import nbval_needs
 from llm_server import measure, native, sampling, weights
 from llm_server.engine.base import Busy, Dead, Generation, Sampling
 from llm_server.engine.xla import XlaEngine
@@ -136,11 +135,10 @@ def test_logits_equal_the_courses_llama(options, head_dim):
     assert paged.step([Stretch(tokens[:3], 0, other, False)]).shape == (0, 300)
 
 
-def test_smollm2_equals_generate(answer):
+def test_smollm2_equals_transformers(smollm2_tokenizer, answer):
     """Real weights, real texts: the chat template's, one that goes on, one of a single token."""
-    nbval_needs.need("smollm2")
     torch = pytest.importorskip("torch", reason="torch는 make advanced가 설치합니다.")
-    checkpoint, tokenizer = weights.load("smollm2"), weights.tokenizer("smollm2")
+    checkpoint, tokenizer = weights.load("smollm2"), smollm2_tokenizer
     chat = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is the capital of South Korea?"}], add_generation_prompt=True
     )
@@ -149,16 +147,12 @@ def test_smollm2_equals_generate(answer):
     found, _ = answer(quiet(checkpoint, cache=1024), asked)
     assert "Seoul" in tokenizer.decode(found[0][0])
     theirs = measure.torch_model(checkpoint)
-    width = max(map(len, prompts))
-    ids, mask = (torch.zeros(len(prompts), width, dtype=torch.long) for _ in range(2))
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :], mask[row, width - len(prompt) :] = torch.tensor(prompt), 1
-    options = dict(max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=sorted(checkpoint.stops))
-    with torch.no_grad():
-        out = theirs.generate(ids, attention_mask=mask, **options)[:, width:].tolist()
-    for row, (tokens, finish) in zip(out, found, strict=True):
-        stop = next((place for place, token in enumerate(row) if token in checkpoint.stops), None)
-        assert tokens == row[:stop] and finish == ("length" if stop is None else "stop")
+    for prompt, (tokens, finish) in zip(prompts, found, strict=True):
+        with torch.no_grad():
+            logits = theirs(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 :]
+        *wanted, after = logits.argmax(-1).tolist()  # what they choose after each token
+        assert tokens == wanted and finish == ("stop" if len(tokens) < 8 else "length")
+        assert (after in checkpoint.stops) or finish == "length"
 
 
 @needs_compiler

@@ -2,12 +2,13 @@
 
 import tf_study  # noqa: F401  isort: skip
 
+import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-import nbval_needs
 from llm_server import quantize, weights
 from llm_server.engine.base import Generation
 from llm_server.engine.xla import XlaEngine
@@ -15,6 +16,7 @@ from llm_server.model import PagedLlama, Stretch
 from tf_study.cuda import builder
 from tf_study.errors import StudyError
 from tf_study.models.llama import Config
+from tf_study.pretrained import gguf
 
 needs_compiler = pytest.mark.skipif(builder.compiler() is None, reason="C++ 컴파일러가 없습니다.")
 TOKENS = np.random.default_rng(1).integers(0, 300, (8, 48))
@@ -201,15 +203,21 @@ def test_from_a_folder_to_a_folder(uneven, tmp_path):
         quantize.quantize(output, tmp_path / "다시", group=32)
 
 
-def test_smollm2_in_4_bits(tmp_path, answer):
-    """The first two layers of the real model, whose sizes and tokenizer are the real ones'."""
-    nbval_needs.need("smollm2")
-    whole = weights.load("smollm2")
-    names = set(weights.shapes(replace(whole.config, layers=2)))
-    short = replace(whole, config=replace(whole.config, layers=2),
-                    tensors={name: whole.tensors[name] for name in names})  # fmt: skip
-    tokenizer = weights.tokenizer("smollm2")
-    rows = quantize.calibration(tokenizer, rows=8, length=64)
+def first_two_layers(read, path):
+    """What a GGUF file would hold of a model that ends after its second layer."""
+    metadata, tensors = read(path)
+    kept = {name: tensor for name, tensor in tensors.items() if not re.match(r"blk\.([2-9]|\d\d)\.", name)}
+    return metadata | {"llama.block_count": 2}, kept
+
+
+def test_smollm2_in_4_bits(tmp_path, monkeypatch, smollm2_tokenizer):
+    """The first two layers of the real model, in their real sizes, with the words of real texts."""
+    monkeypatch.setattr(gguf, "read", partial(first_two_layers, gguf.read))
+    loaded, name = weights.load("smollm2"), "model.embed_tokens.weight"
+    words, rows = np.unique(quantize.calibration(smollm2_tokenizer, rows=8, length=64), return_inverse=True)
+    rows = rows.reshape(8, 64)  # of the words that occur
+    short = replace(loaded, config=replace(loaded.config, vocab=len(words)),
+                    tensors=loaded.tensors | {name: loaded.tensors[name][words]})  # fmt: skip
     lines = []
     small = quantize.awq(short, rows[::2], report=lines.append)
     assert len(lines) == 2 and lines[-1].startswith("[2/2]")

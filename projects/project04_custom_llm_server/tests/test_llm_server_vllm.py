@@ -54,8 +54,9 @@ def make(folder, tmp_path, monkeypatch):
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -S {standin.__file__} "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv(vllm.VARIABLE, str(script))
-    monkeypatch.setattr(vllm, "GRACE", 0.5)
-    monkeypatch.setattr(remote, "EVERY", 0.1)
+    monkeypatch.setattr(vllm, "GRACE", 0.2)
+    monkeypatch.setattr(vllm, "LOOK", 0.02)
+    monkeypatch.setattr(remote, "EVERY", 0.03)
 
     def build(*arguments, **options):
         arguments = ("--argv", str(tmp_path / "argv"), *arguments)
@@ -190,7 +191,7 @@ def test_more_than_fit_are_refused(make, run_engine, tokens_of):
 
 def test_drain_lets_answers_end(make, tokens_of):
     async def whole():
-        engine = make("--pace", "0.01")
+        engine = make("--pace", "0.005")
         await engine.start()
         answering = asyncio.create_task(tokens_of(engine, wish(count=60)))
         await scripted.until(lambda: engine._open)

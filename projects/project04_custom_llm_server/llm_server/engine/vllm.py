@@ -36,6 +36,7 @@ VARIABLE = "TF_STUDY_VLLM"
 DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each restart; after the last one it stays dead
 STEADY = 300.0  # of a server that lived so many seconds, earlier deaths are forgotten
 GRACE = 10.0  # seconds in which a server may end by itself
+LOOK = 0.1  # seconds between two looks at a server
 HUNG = 60.0  # seconds without an answer after which a server is ended
 STARTING = 1800.0  # seconds that a start may take
 NEWS = 10.0  # seconds between two lines about it
@@ -264,7 +265,7 @@ class VllmEngine:
                 if now - told > NEWS:
                     told = now
                     self._report(f"vLLM을 켜는 중입니다 ({now - begin:.0f}초). {self._lines()[-1][:90]}")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(LOOK)
         remote = Remote(f"http://127.0.0.1:{port}", key)
         await remote.start()
         self._remote, self.context = remote, remote.context
@@ -313,7 +314,7 @@ class VllmEngine:
         seen = time.monotonic()
         # Not wait(): it goes on as long as anybody, such as the server of a guard that was killed, has the output open.
         while self._process.returncode is None and time.monotonic() - seen < HUNG:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK)
             if self._remote.alive():
                 seen = time.monotonic()
 
