@@ -32,11 +32,12 @@ def rotary_angles(grid: tuple[int, int, int], head: int, base: float = ROTARY_BA
 
 def rotate(x: tf.Tensor, angles: tf.Tensor) -> tf.Tensor:
     """Turn neighbouring pairs (x[2i], x[2i + 1]) of x (B, N, heads, D) by angles (N, D / 2)."""
-    shape, (cos, sin) = tf.shape(x), (tf.cos(angles), tf.sin(angles))
-    twice = (tf.reshape(tf.stack(pair, -1), (-1, 1, x.shape[-1])) for pair in ((cos, cos), (-sin, sin)))
-    cos, sin = twice  # (N, 1, D)
-    pairs = tf.reshape(x, tf.concat([shape[:-1], [-1, 2]], 0))
-    return x * cos + tf.reshape(tf.reverse(pairs, [-1]), shape) * sin
+    shape, cos, sin = tf.shape(x), tf.cos(angles), tf.sin(angles)
+    ahead, across = (
+        tf.reshape(tf.stack(pair, -1), (-1, 1, x.shape[-1])) for pair in ((cos, cos), (-sin, sin))
+    )  # each (N, 1, D)
+    other = tf.reverse(tf.reshape(x, tf.concat([shape[:-1], [-1, 2]], 0)), [-1])  # of the pair
+    return x * ahead + tf.reshape(other, shape) * across
 
 
 def modulate(x: tf.Tensor, shift: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

@@ -45,9 +45,7 @@ def test_length_and_first_frame(run, loaded_once, finished, tmp_path):
 
 
 def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        evaluation, "REFERENCE", 60
-    )  # Nothing is said here of how far clips are from real ones.
+    monkeypatch.setattr(evaluation, "REFERENCE", 60)  # How large distances are is not asked here.
     output = tmp_path / "평가"
     command = [
         "evaluate",
