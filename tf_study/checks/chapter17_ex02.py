@@ -5,9 +5,10 @@ stand for none. A block that agrees with the reference is given the shipped weig
 the right one 0.98 to 1.00 of the frames (five seeds) show the digit asked for; of 16 wrong ones 0.04 to 0.52.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -277,16 +278,14 @@ def AdaLNZeroBlock(answer):  # noqa: N802 (named after the learner's class)
         expect_close(got, expected, f"{case}, 무작위 가중치", tol=1e-4, dtype="float32", mistakes=mistakes)
         expect_close(first, x, f"{case}, 시작에는 입력 그대로", tol=1e-6)
         expect(opening > 0, f"{case}, 시작: 게이트의 기울기가 0이라 게이트가 열리지 않습니다.")
-    model = video.load_dit()
-    blocks = []
+    model, blocks = _shipped(), []
     for theirs in model.blocks:
         blocks.append(answer(96, 4))
         blocks[-1](tf.zeros((1, 48, 96)), tf.zeros((1, 96)), model.angles)
         for name in NAMES:
             getattr(blocks[-1], name).set_weights(getattr(theirs, name).get_weights())
-    model.blocks = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
     labels = _wanted()
-    with eagerly():  # A graph would take longer than its four steps.
+    with _replaced(model, blocks), eagerly():  # A graph would take longer than its four steps.
         clips = video.sample(model, _autoencoder(), labels, steps=EULER, guidance=GUIDANCE)
     _expect_moving(clips, labels, "공개 가중치를 넣은 블록 네 개")
 
@@ -306,6 +305,22 @@ def _wanted() -> np.ndarray:
     """Every digit in two directions, every direction as often, (CLIPS, 2)."""
     turn, digit = np.divmod(np.arange(CLIPS), 10)
     return np.stack([digit, (digit + 2 * turn) % 4], 1).astype(np.int32)
+
+
+@functools.cache
+def _shipped() -> VideoDiT:
+    return video.load_dit()
+
+
+@contextlib.contextmanager
+def _replaced(model: VideoDiT, blocks: list) -> Iterator[None]:
+    """Let a model use other blocks, which take the angles by position, while this lasts."""
+    before = model.blocks
+    model.blocks = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
+    try:
+        yield
+    finally:
+        model.blocks = before
 
 
 @functools.cache
@@ -737,7 +752,7 @@ def sample(answer):
             }
 
         expect_close(got, path(), case, tol=1e-4, mistakes=mistakes)
-    shipped, labels = video.load_dit(), _wanted()
+    shipped, labels = _shipped(), _wanted()
 
     def call(x, time, labels):
         return shipped(x, time=time, labels=labels, first=tf.zeros_like(x[:, 0]), known=tf.zeros_like(time))

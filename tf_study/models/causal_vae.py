@@ -29,7 +29,8 @@ class CausalConv3D(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        x = tf.concat([x[:, :1], x[:, :1], x], 1)
+        first, rest = tf.split(x, [1, -1], 1)  # Slices would give gradients as long as x.
+        x = tf.concat([first, first, first, rest], 1)
         return self.conv(tf.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0))))
 
 
@@ -40,8 +41,8 @@ def channel_norm(x: tf.Tensor) -> tf.Tensor:
 
 def enlarge(x: tf.Tensor, time: int = 1, space: int = 1) -> tf.Tensor:
     """Repeat pixels ``space`` times in both directions, and frames ``time`` times but for the first frame."""
-    x = tf.repeat(tf.repeat(x, space, 2), space, 3)
-    return tf.concat([x[:, :1], tf.repeat(x[:, 1:], time, 1)], 1)
+    first, rest = tf.split(tf.repeat(tf.repeat(x, space, 2), space, 3), [1, -1], 1)
+    return tf.concat([first, tf.repeat(rest, time, 1)], 1)
 
 
 class CausalAutoencoder(keras.Model):

@@ -32,9 +32,12 @@ def rotary_angles(grid: tuple[int, int, int], head: int, base: float = ROTARY_BA
 
 def rotate(x: tf.Tensor, angles: tf.Tensor) -> tf.Tensor:
     """Turn neighbouring pairs (x[2i], x[2i + 1]) of x (B, N, heads, D) by angles (N, D / 2)."""
-    cos, sin = tf.cos(angles)[:, None], tf.sin(angles)[:, None]  # (N, 1, D / 2)
-    even, odd = x[..., ::2], x[..., 1::2]
-    return tf.reshape(tf.stack([even * cos - odd * sin, odd * cos + even * sin], -1), tf.shape(x))
+    shape, cos, sin = tf.shape(x), tf.cos(angles), tf.sin(angles)
+    ahead, across = (
+        tf.reshape(tf.stack(pair, -1), (-1, 1, x.shape[-1])) for pair in ((cos, cos), (-sin, sin))
+    )  # each (N, 1, D)
+    other = tf.reverse(tf.reshape(x, tf.concat([shape[:-1], [-1, 2]], 0)), [-1])  # of the pair
+    return x * ahead + tf.reshape(other, shape) * across
 
 
 def modulate(x: tf.Tensor, shift: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
@@ -60,9 +63,10 @@ class Block(keras.layers.Layer):
     def attend(self, x, angles):
         """Self-attention between the tokens of x (B, N, d); a clip's places turn queries and keys."""
         shape = tf.shape(x)
-        split = tf.reshape(self.qkv(x), (shape[0], shape[1], 3, self.heads, x.shape[-1] // self.heads))
-        q, k, v = tf.unstack(split, axis=2)  # (B, N, heads, D)
-        scores = tf.einsum("bqhd,bkhd->bhqk", rotate(q, angles), rotate(k, angles)) / q.shape[-1] ** 0.5
+        split = tf.reshape(self.qkv(x), (shape[0], shape[1], 3 * self.heads, x.shape[-1] // self.heads))
+        qk, v = tf.split(split, [2 * self.heads, self.heads], 2)
+        q, k = tf.split(rotate(qk, angles), 2, 2)  # (B, N, heads, D)
+        scores = tf.einsum("bqhd,bkhd->bhqk", q, k) / q.shape[-1] ** 0.5
         return self.out(tf.reshape(tf.einsum("bhqk,bkhd->bqhd", tf.nn.softmax(scores), v), shape))
 
     def call(self, x, condition, angles):

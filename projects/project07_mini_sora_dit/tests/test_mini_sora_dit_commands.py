@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mini_sora_dit import storage
+from mini_sora_dit import evaluation, storage
 from mini_sora_dit.__main__ import main
 from project_commands import runner
 
@@ -44,7 +44,8 @@ def test_length_and_first_frame(run, loaded_once, finished, tmp_path):
     assert "그림으로 읽을 수 없으니 PNG나 GIF" in run(*command, "--first", tmp_path / "글.png")[2]
 
 
-def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path):
+def test_evaluate_and_sample_of_the_course(run, loaded_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "REFERENCE", 60)  # How large distances are is not asked here.
     output = tmp_path / "평가"
     command = [
         "evaluate",
