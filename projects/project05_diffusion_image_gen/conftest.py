@@ -76,16 +76,23 @@ def loaded(finished):
 @pytest.fixture(scope="session")
 def evaluated(finished, loaded, tmp_path_factory):
     """What the command ``evaluate`` does: the model's folder, a copy, the folder that it writes, and what it says."""
-    from diffusion_image_gen import storage
+    from diffusion_image_gen import evaluation, storage
     from diffusion_image_gen.__main__ import main
     from tf_study.checks.eager import eagerly
+
+    train_judge = evaluation.train_judge
+
+    def train_without_graph(*arguments):
+        with eagerly():
+            train_judge(*arguments)
 
     model, output = (tmp_path_factory.mktemp("평가") / name for name in ("모델", "평가"))
     shutil.copytree(finished, model)
     command = ["evaluate", str(model), "--output", str(output), "--count", "20", "--steps", "2"]
     told = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told), eagerly():
-        patch.setattr(storage, "load_painter", lambda folder: loaded)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told):
+        patch.setattr(storage, "load_painter", lambda folder: loaded)  # Its steps are compiled already.
+        patch.setattr(evaluation, "train_judge", train_without_graph)
         assert main(command) == 0
     return model, output, told.getvalue()
 

@@ -402,23 +402,22 @@ def _grey(label) -> np.ndarray:
 class Small(keras.Model):
     """Dense layers for pictures of 8×8, which need no convolution; time and label are added before each."""
 
-    def __init__(self, width: int = 256, depth: int = 2):
+    def __init__(self, width: int = 192, depth: int = 2):
         super().__init__()
         self.classes, self.image_channels = NONE, 1
         self.time, self.label = dense(TIMES, width), keras.layers.Embedding(NONE + 1, width)
         self.label.build()
         self.enter = dense(SIDE**2, width)
-        self.told = [dense(width, width) for _ in range(depth)]
         self.inner = [dense(width, width) for _ in range(depth)]
         self.leave = dense(width, SIDE**2, kernel_initializer="zeros")
         self.built = True
 
     def call(self, x, time, label):
         """x (B, 8, 8, 1), time (B,) on the scale 0 ... 1000, label (B,) → as x."""
-        condition = tf.nn.silu(self.time(time_embedding(time, TIMES)) + self.label(label))
+        told = self.time(time_embedding(time, TIMES)) + self.label(label)
         h = self.enter(tf.reshape(x, (-1, SIDE**2)))
-        for told, inner in zip(self.told, self.inner, strict=True):
-            h = h + inner(tf.nn.silu(h + told(condition)))
+        for inner in self.inner:
+            h = h + inner(tf.nn.silu(h + told))
         return tf.reshape(self.leave(h), tf.shape(x))
 
 
