@@ -79,7 +79,7 @@ def step_recorder(answer):
     case = "fit으로 학습한 선형 회귀"
     X, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
     model, callback = _model(halving), _callback(answer, case)
-    model.fit(_batches(X, y), epochs=2, verbose=0, callbacks=[callback])
+    model.fit(_batches(X, y), epochs=2, shuffle=False, verbose=0, callbacks=[callback])
     rates = 0.8 * 0.5 ** np.arange(6)
     losses, _ = _descend(X, y, 4, rates)
     _expect_rates(callback, rates, case, halving)
@@ -150,7 +150,7 @@ def _fit_twice(rate, callbacks: Sequence = ()) -> np.ndarray:
     X, y = rng.normal(size=(8, 2)), rng.normal(size=(8, 1))
     model = _model(rate)
     for epochs in (2, 1):
-        model.fit(_batches(X, y), epochs=epochs, verbose=0, callbacks=callbacks)
+        model.fit(_batches(X, y), epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
     return model.get_weights()[0]
 
 
@@ -249,12 +249,12 @@ def range_test(answer):
     stop = next(k for k in range(8) if losses[k] > 20 * min(losses[: k + 1]))
     model, callback = _model(0.25), _callback(answer, case, *options)
     before = [np.zeros((2, 1), np.float32)]
-    model.fit(_batches(X, y), epochs=2, verbose=0, callbacks=[callback])
+    model.fit(_batches(X, y), epochs=2, shuffle=False, verbose=0, callbacks=[callback])
     _expect_range(callback, model, rates[: stop + 1], options, losses[: stop + 1], before, 0.25, case)
     case, model = "fit으로 학습한 배치 정규화 모델", _normalized(0.25)
     before = model.get_weights()
     callback = _callback(answer, case, 1e-3, 0.1, 4, 20.0)
-    model.fit(_batches(X, y), epochs=1, verbose=0, callbacks=[callback])
+    model.fit(_batches(X, y), epochs=1, shuffle=False, verbose=0, callbacks=[callback])
     _expect_weights(model, model.get_weights(), before, case)
 
 
@@ -427,7 +427,8 @@ def _fit_until_worse(model: keras.Model, callback) -> tuple[int, list]:
     X = np.random.default_rng(305).normal(size=(12, 2))
     y = 5 * X @ [[1], [-1]]  # Validated on -y: the better the training, the worse the validation.
     training, validation = _batches(X[:8], y[:8]), _batches(X[8:], -y[8:])
-    history = model.fit(training, validation_data=validation, epochs=8, callbacks=[callback], verbose=0)
+    options = {"validation_data": validation, "shuffle": False, "verbose": 0}
+    history = model.fit(training, epochs=8, callbacks=[callback], **options)
     return len(history.epoch), model.get_weights()
 
 
