@@ -1,8 +1,10 @@
 """Pretrains the small BERT of lecture 7.3: ``python tools/train_bert.py [--check]``.
 
 ``tf_study/data/embedded/bert/pretrained.npz`` comes from the lecture's own cells, run up to its pretraining with all 720
-steps where the lecture stops after 90: the same texts, vocabulary, seed and schedule. Weights are float16. With
-``--check`` nothing is trained: the validation losses that ``tf_study/data/README.md`` quotes are printed.
+steps where the lecture stops after 90: the same texts, vocabulary, seed and schedule. Weights are float16. The
+stored file's validation losses are 120 steps apart, from when the lecture's cell validated that often; validating
+changes no weight. With ``--check`` nothing is trained: the validation losses that ``tf_study/data/README.md`` quotes
+are printed.
 """
 
 import argparse

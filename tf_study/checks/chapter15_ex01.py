@@ -79,7 +79,7 @@ def _wrong_losses(c, r, w, center) -> dict[str, float]:
     }
 
 
-@problem("Bradley–Terry 손실", minutes=6)
+@problem("Bradley-Terry 손실", minutes=6)
 def bt_loss(answer):
     """Values and both gradients; differences of ±1000, where exponentials overflow."""
     rng = default_rng(1501)
