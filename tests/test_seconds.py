@@ -27,7 +27,6 @@ TRAINING_LECTURES: dict[str, str] = {
     "chapter12_modern_llms/01_llama_architecture_deepdive.ipynb": "글자를 잇는 Llama",
     "chapter12_modern_llms/03_rotary_position_embedding.ipynb": "위치를 늘리는 언어 모델",
     "chapter12_modern_llms/05_deepseek_moe_architecture.ipynb": "전문가 혼합 여러 개",
-    "chapter13_genai_diffusion/01_ddpm_theory_and_math.ipynb": "숫자를 그리는 확산 모델",
     "chapter13_genai_diffusion/03_unet_for_diffusion.ipynb": "부품을 뺀 UNet 아홉 번",
     "chapter13_genai_diffusion/04_conditional_diffusion_cfg.ipynb": "ControlNet과 가이던스마다의 그림",
     "chapter15_alignment_rlhf/02_actor_critic_and_ppo.ipynb": "카트와 막대를 배우는 정책 서른 개",
@@ -39,14 +38,8 @@ TRAINING_LECTURES: dict[str, str] = {
     "chapter17_diffusion_transformers/03_dit_conditioning_and_adaln.ipynb": "조건을 넣는 방법마다의 DiT",
 }
 
-# Notebooks of the first edition that cost more than that; what they may cost until they are rewritten. The list
-# only shrinks.
-FIRST_EDITION_SECONDS: dict[str, int] = {"chapter12_modern_llms/02_kv_cache_and_memory.ipynb": 35}
-
 
 def limit(path: Path) -> int:
-    if path.as_posix() in FIRST_EDITION_SECONDS:
-        return FIRST_EDITION_SECONDS[path.as_posix()]
     if path.parts[0] == "projects" or path.as_posix() in TRAINING_LECTURES:
         return TRAINING
     return PRACTICE if "practice" in path.parts else LECTURE
@@ -89,14 +82,6 @@ def test_only_lectures_that_need_it_may_take_longer():
     assert set(TRAINING_LECTURES) <= lectures
     needless = [path for path in TRAINING_LECTURES if stored.get(path, TRAINING) <= LECTURE]
     assert not needless, f"{needless}은(는) {LECTURE}초 안에 끝나니 TRAINING_LECTURES에서 지우세요."
-
-
-def test_only_the_first_edition_may_cost_more_than_its_limit():
-    listed = {Path(path) for path in FIRST_EDITION_SECONDS}
-    assert listed <= curriculum.first_edition() and len(listed) <= 5, "이 목록은 줄기만 합니다."
-    stored = notebooks.seconds()
-    needless = [str(path) for path in listed if stored[path] <= LECTURE]
-    assert not needless, f"{needless}은(는) 한도 안에 드니 FIRST_EDITION_SECONDS에서 지우세요."
 
 
 def test_the_rules_reject(monkeypatch):
