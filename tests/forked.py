@@ -12,10 +12,8 @@ from pathlib import Path
 
 from tf_study import workers
 
-HOW = {
-    "timeout": 600,
-    "imports": ["tensorflow"],
-}  # for workers.run: who says the same is forked from the same process
+# For workers.run: who says the same is forked from the same process.
+HOW = {"timeout": 600, "imports": ["tensorflow"]}
 
 
 class Program:

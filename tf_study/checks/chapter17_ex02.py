@@ -5,10 +5,10 @@ stand for none. A block that agrees with the reference is given the shipped weig
 the right one 0.98 to 1.00 of the frames (five seeds) show the digit asked for; of 16 wrong ones 0.04 to 0.52.
 """
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -285,7 +285,9 @@ def AdaLNZeroBlock(answer):  # noqa: N802 (named after the learner's class)
         for name in NAMES:
             getattr(blocks[-1], name).set_weights(getattr(theirs, name).get_weights())
     labels = _wanted()
-    with _replaced(model, blocks), eagerly():  # A graph would take longer than its four steps.
+    # The model names its arguments; a learner's block takes them by position.
+    parts = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
+    with patch.object(model, "blocks", parts), eagerly():  # A graph would take longer than its four steps.
         clips = video.sample(model, _autoencoder(), labels, steps=EULER, guidance=GUIDANCE)
     _expect_moving(clips, labels, "공개 가중치를 넣은 블록 네 개")
 
@@ -310,17 +312,6 @@ def _wanted() -> np.ndarray:
 @functools.cache
 def _shipped() -> VideoDiT:
     return video.load_dit()
-
-
-@contextlib.contextmanager
-def _replaced(model: VideoDiT, blocks: list) -> Iterator[None]:
-    """Let a model use other blocks, which take the angles by position, while this lasts."""
-    before = model.blocks
-    model.blocks = [lambda h, condition, angles, own=own: own(h, condition, angles) for own in blocks]
-    try:
-        yield
-    finally:
-        model.blocks = before
 
 
 @functools.cache

@@ -41,13 +41,18 @@ def smollm2(wrapped: bool = True):
     Raises:
         StudyError: if the model is not here, see ``python main.py models``.
     """
+    metadata, config, state = read()
+    return config, state, (tokenizer if wrapped else bare_tokenizer)(metadata)
+
+
+def read():
+    """Return what the file says of the model, and its sizes and weights as :func:`smollm2` does."""
     metadata, tensors = gguf.read(store.path("smollm2"))
-    sizes = config(metadata, tensors)
-    state = state_dict(tensors, sizes.heads, sizes.kv_heads)
-    return sizes, state, (tokenizer if wrapped else bare_tokenizer)(metadata)
+    config = _config(metadata, tensors)
+    return metadata, config, state_dict(tensors, config.heads, config.kv_heads)
 
 
-def config(metadata: Mapping, tensors: Mapping[str, gguf.Tensor]):
+def _config(metadata: Mapping, tensors: Mapping[str, gguf.Tensor]):
     """Return the :class:`tf_study.models.llama.Config` of a Llama's GGUF file."""
     from tf_study.models.llama import Config
 

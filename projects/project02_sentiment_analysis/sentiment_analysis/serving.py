@@ -96,7 +96,8 @@ def prepare(arguments: Namespace) -> None:
     Raises:
         StudyError: if the model is missing or damaged: told before TensorFlow is there, which takes seconds.
     """
-    for form in [arguments.form] if arguments.no_explain else [arguments.form, "saved_model"]:
+    explained = [] if arguments.no_explain else ["saved_model"]
+    for form in dict.fromkeys([arguments.form, *explained]):  # each once
         storage.checked(arguments.model, form)
     workers.prepare("tf_study", "tensorflow", "tensorflow_text")
 

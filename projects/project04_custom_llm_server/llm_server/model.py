@@ -12,10 +12,9 @@ them once for each number of rows, for all models of these sizes in the process;
 Shapes: rows N, sequences S, blocks of a table M, outputs K, width d, query heads H, key-value heads G, head size D.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import tensorflow as tf
@@ -206,7 +205,7 @@ class PagedLlama:
         ]
 
 
-@functools.cache
+@cache
 def _compiled_parts(c: Config):
     """Return the two parts of a layer, which XLA compiles."""
     return [

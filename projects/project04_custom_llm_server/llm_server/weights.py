@@ -95,9 +95,7 @@ def load(source: str | Path) -> Checkpoint:
         StudyError: if there is none, it is damaged, or not a Llama that this engine computes.
     """
     if str(source) == PACKAGED and not Path(source).exists():
-        metadata, tensors = gguf.read(store.path(PACKAGED))
-        config = smol.config(metadata, tensors)
-        state = smol.state_dict(tensors, config.heads, config.kv_heads)
+        metadata, config, state = smol.read()
         stops = frozenset({metadata["tokenizer.ggml.eos_token_id"]})
         return Checkpoint(config, metadata["llama.context_length"], _transposed(state), stops)
     return _read(folder(source))
